@@ -1,0 +1,5 @@
+"""``python -m ampel_dagster``."""
+
+from ampel_dagster.cli import main
+
+main()

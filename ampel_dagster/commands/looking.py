@@ -1,0 +1,178 @@
+"""``counts``, ``ledger``, ``provenance`` and ``t3 outbox``."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+from rich.tree import Tree
+
+from ampel_dagster.commands.session import Session, out, session, survey_of
+from ampel_dagster.config.load import Config
+from ampel_dagster.model.codes import code_name
+from ampel_dagster.model.errors import UserError
+from ampel_dagster.model.stock import Stock
+from ampel_dagster.storage import audit, figures
+from ampel_dagster.storage.batches import LEDGER_KEYS
+from ampel_dagster.storage.collections import Document
+from ampel_dagster.storage.store import Store
+
+
+def counts(*, as_json: bool) -> None:
+    """Counts of everything."""
+    with session() as current:
+        found = figures.counts(current.store, current.config.surveys, current.config.product_names)
+        if as_json:
+            click.echo(json.dumps(found))
+            return
+        for survey in current.config.surveys:
+            out.print(_counts_table(survey, found[survey]))
+            out.print(summary_table(current, survey))
+        out.print(f"quarantine: {found['quarantine']} packets; reactions: {json.dumps(found['t3'])}")
+
+
+def _counts_table(survey: str, found: Mapping[str, Any]) -> Table:
+    table = Table("collection", "documents", "of which", title=survey)
+    for key in ("alert", "rejected", "stock", "cutout"):
+        table.add_row(key, str(found[key]), "")
+    t0 = found["t0"]
+    parts = ", ".join(f"{t0[key]} {key}" for key in ("detections", "upper_limits", "forced", "superseded"))
+    table.add_row("t0", str(t0["total"]), parts)
+    table.add_row("t1", str(found["t1"]["total"]), f"{found['t1']['dps']} datapoints in states")
+    for product, codes in found["t2"].items():
+        by_code = ", ".join(f"{n} {code_name(int(code))}" for code, n in codes.items())
+        table.add_row(f"t2 {product}", str(sum(codes.values())), by_code)
+    return table
+
+
+def summary_table(current: Session, survey: str) -> Table:
+    """What each channel has, tier by tier."""
+    config, store = current.config, current.store.survey(survey)
+    names = [product.name for product in config.products_of(survey)]
+    table = Table("channel", "alerts", "stocks", "states", *names, "reactions", title=f"{survey}: channels and tiers")
+    for rules in config.rules(survey):
+        found = figures.channel_counts(current.store, store, rules.channel)
+        asked = {request.product.name for request in rules.requests}
+        results = [_results(found["t2"].get(name, {})) if name in asked else "–" for name in names]
+        numbers = [str(found[key]) for key in ("alert", "stock", "t1")]
+        table.add_row(rules.channel, *numbers, *results, str(found["t3"]))
+    return table
+
+
+def _results(codes: Mapping[int, int]) -> str:
+    good = sum(n for code, n in codes.items() if code >= 0)
+    rest = ", ".join(f"{n} {code_name(code)}" for code, n in sorted(codes.items()) if code < 0)
+    return f"{good} ({rest})" if rest else str(good)
+
+
+def ledger(nights: Sequence[str], survey: str) -> None:
+    """The ledger, by source."""
+    with session() as current:
+        survey_of(current.config, survey)
+        report = audit.ledger(current.store, survey, nights)
+        if not report.rows:
+            out.print("nothing was read" + (f" for {', '.join(nights)}" if nights else ""))
+            return
+        out.print(ledger_table({row["source"]: row for row in report.rows}))
+        if report.open:
+            out.print(f"{report.open} batches are open: a run was interrupted; run the same packets again")
+        if not report.balanced:
+            raise UserError("the ledger does not balance")
+
+
+def ledger_table(sources: Mapping[str, Mapping[str, int]]) -> Table:
+    """Packets by source, with the sum of all."""
+    table = Table("source", *LEDGER_KEYS, title="packets")
+    for source, found in sources.items():
+        table.add_row(escape(source), *(str(found.get(key, 0)) for key in LEDGER_KEYS))
+    if len(sources) > 1:
+        total = [str(sum(found.get(key, 0) for found in sources.values())) for key in LEDGER_KEYS]
+        table.add_section()
+        table.add_row("all", *total)
+    return table
+
+
+def outbox(process: str | None, state: str | None, *, as_json: bool) -> None:
+    """What was sent."""
+    with session() as current:
+        found = current.store.outbox.list(process, state)
+        if as_json:
+            for d in found:
+                click.echo(json.dumps(d, default=str))
+            return
+        table = Table("when", "process", "unit", "channel", "object", "state", title="outbox")
+        for d in found[:200]:
+            where = (d["process"], d["unit"], d["channel"], escape(d["name"]), d["state"])
+            table.add_row(_when(d["meta"]["ts"]), *where)
+        out.print(table)
+        if len(found) > 200:
+            out.print(f"… and {len(found) - 200} more: --json lists all")
+
+
+def find_stock(config: Config, store: Store, name: str) -> tuple[str, Stock]:
+    """(survey, stock) by the survey's name or by id. Raises UserError."""
+    for survey in config.surveys:
+        stocks = store.survey(survey).stocks
+        found = stocks.load([int(name)]).get(int(name)) if name.lstrip("-").isdigit() else stocks.by_name(name)
+        if found is not None:
+            return survey, found
+    raise UserError(f"{name}: no channel has accepted an alert of such an object yet")
+
+
+def provenance(name: str) -> None:
+    """The story of an object, as a tree."""
+    with session() as current:
+        survey, stock = find_stock(current.config, current.store, name)
+        found = current.store.survey(survey)
+        where = f"ra {stock.ra_deg:.5f}, dec {stock.dec_deg:.5f} deg"
+        tree = Tree(
+            f"[bold]{escape(stock.name)}[/bold] (stock {stock.id}, {where}) channels: {', '.join(stock.channel)}"
+        )
+        alerts = tree.add("alerts")
+        for d in found.ledger.of_stock(stock.id):
+            alerts.add(_alert_line(d))
+        states = tree.add("states")
+        for d in found.states.of_stock(stock.id):
+            states.add(f"link {d['_id']}: {len(d['dps'])} datapoints up to jd {d['jd']:.5f}, {_meta(d['meta'])}")
+        results = tree.add("results")
+        for d in found.tickets.of_stock(stock.id):
+            _add_result(results, d)
+        reactions = tree.add("reactions")
+        for d in current.store.outbox.of_stock(survey, stock.id):
+            what = f"{d['process']} / {d['unit']} for {d['channel']}: {d['state']}"
+            reactions.add(f"{what}, state {d['link']}, {_meta(d['meta'])}")
+        out.print(tree, soft_wrap=True)
+
+
+def _alert_line(d: Document) -> str:
+    source = d["source"]
+    verdicts = ", ".join(f"{c}: {_verdict(v)}" for c, v in sorted(d["verdict"].items()))
+    place = f"{escape(source['file'])} packet {source['offset']}"
+    return f"alert {d['_id']} of {d['night']} (jd {d['jd']:.5f}) from {place}; {verdicts}; {_meta(d['meta'])}"
+
+
+def _verdict(verdict: Mapping[str, Any]) -> str:
+    if verdict["code"] < 0:
+        return f"rejected ({verdict['code']})"
+    return "accepted as a known stock" if verdict.get("known_stock") else "accepted"
+
+
+def _add_result(tree: Tree, d: Document) -> None:
+    head = f"{d['product']} = {d['unit']} version {d['version']} on {d['input']}: {code_name(d['code'])}"
+    branch = tree.add(f"{head} (t2 {d['_id']}), {_meta(d['meta'])}")
+    for key, value in (d.get("result") or {}).items():
+        branch.add(escape(f"{key}: {json.dumps(value, default=str)}"))
+    if d.get("error"):
+        branch.add(escape(f"error: {d['error']['message']}"))
+
+
+def _meta(meta: Mapping[str, Any]) -> str:
+    config = f"{meta['config'] & (1 << 64) - 1:016x}"
+    return f"run {meta['run']}, code {meta['version']}, config {config}, {_when(meta['ts'])}"
+
+
+def _when(ts: datetime) -> str:
+    return ts.strftime("%Y-%m-%d %H:%M:%S UTC")

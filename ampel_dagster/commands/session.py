@@ -1,0 +1,61 @@
+"""The instance, configuration and database that a command works with."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from rich.console import Console
+
+from ampel_dagster.config.instance import Instance, locate
+from ampel_dagster.config.load import Config, load
+from ampel_dagster.model.errors import UserError
+from ampel_dagster.storage.access import open_store
+from ampel_dagster.storage.store import Store
+
+#: For people; results for programs go to stdout by `click.echo`.
+console = Console(stderr=True, highlight=False)
+out = Console(highlight=False)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is in force."""
+
+    instance: Instance
+    config: Config
+    store: Store
+
+
+@contextmanager
+def session() -> Iterator[Session]:
+    """Open what is in force; the configuration is checked before the database is touched."""
+    instance = locate()
+    config = load(instance.folder)
+    store = open_store(instance.folder)
+    try:
+        yield Session(instance, config, store)
+    finally:
+        store.close()
+
+
+def enter(instance: Instance) -> None:
+    """Make the instance the home of Dagster, and the one that definitions are loaded from."""
+    os.environ["DAGSTER_HOME"] = str(instance.folder)
+    os.environ["AMPEL_INSTANCE"] = str(instance.folder)
+
+
+def known(kind: str, names: Sequence[str], there: Sequence[str]) -> None:
+    """Raise UserError for the first name that does not exist, with the nearest that does."""
+    for name in names:
+        if name not in there:
+            near = get_close_matches(name, there, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(there) or 'none'}"
+            raise UserError(f"no {kind} is called {name!r}; {hint}")
+
+
+def survey_of(config: Config, survey: str) -> str:
+    """A survey that has a stream, or UserError."""
+    known("survey", [survey], config.surveys)
+    return survey

@@ -1,0 +1,189 @@
+"""Build units out of specs, and tie names together."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from ampel_dagster.config.problems import problems_of
+from ampel_dagster.config.spec import ChannelSpec, ProcessSpec, ProductSpec, SurveySpec, UnitSpec
+from ampel_dagster.instruments import INSTRUMENTS
+from ampel_dagster.model.errors import Problem
+from ampel_dagster.model.stream import Stream
+from ampel_dagster.model.view import VIEW_FIELDS
+from ampel_dagster.units.base import AlertFilter, ReactionUnit, T1Combiner, T2Unit, Unit
+from ampel_dagster.units.bound import Channel, ChannelRules, Process, Product, Request, Trigger
+from ampel_dagster.units.registry import find_unit
+
+U = TypeVar("U", bound=Unit)
+ChannelFile = tuple[ChannelSpec, Mapping[str, SurveySpec]]
+
+
+class Builder:
+    """Builds everything that can be built; adds a problem for everything that cannot."""
+
+    def __init__(self, folder: Path, problems: list[Problem]) -> None:
+        self._folder = folder
+        self._problems = problems
+
+    def streams(self, specs: Mapping[str, Stream]) -> dict[str, Stream]:
+        """Streams of known surveys, one a survey."""
+        taken: dict[str, str] = {}
+        for name, stream in specs.items():
+            file = f"streams/{name}.yaml"
+            if stream.survey not in INSTRUMENTS:
+                self._problem(file, "survey", f"{stream.survey!r} is not known", f"there are: {', '.join(INSTRUMENTS)}")
+            elif stream.survey in taken:
+                self._problem(file, "survey", f"{taken[stream.survey]} has it already", "keep one of the two")
+            taken.setdefault(stream.survey, file)
+        return dict(specs)
+
+    def products(self, specs: Mapping[str, ProductSpec]) -> dict[str, Product]:
+        """Products, each with those that it requires."""
+        built: dict[str, Product] = {}
+        by_id: dict[int, str] = {}
+        for name in specs:
+            product = self._product(name, specs, built, ())
+            if product is None:
+                continue
+            twin = by_id.setdefault(product.id, name)
+            if twin != name:
+                self._problem(f"t2/{name}.yaml", "unit", f"computes the very same as {twin}", f"use {twin} instead")
+        return built
+
+    def _product(
+        self, name: str, specs: Mapping[str, ProductSpec], built: dict[str, Product], above: tuple[str, ...]
+    ) -> Product | None:
+        if name in built:
+            return built[name]
+        file, spec = f"t2/{name}.yaml", specs[name]
+        if name in above:
+            self._problem(file, "requires", f"goes in a circle: {' -> '.join((*above, name))}", "break the circle")
+            return None
+        unit = self._unit(file, "", UnitSpec(unit=spec.unit, config=spec.config), T2Unit)
+        required: list[Product] = []
+        for other in spec.requires:
+            if self._known(file, "requires", other, specs, "t2"):
+                found = self._product(other, specs, built, (*above, name))
+                required += [found] if found else []
+        if unit is None or len(required) < len(spec.requires):
+            return None
+        units = [type(product.unit).__name__ for product in required]
+        for wanted in unit.requires:
+            if units.count(wanted) != 1:
+                remedy = f"name one product of unit {wanted} under requires:"
+                self._problem(file, "requires", f"{spec.unit} builds upon {wanted}", remedy)
+                return None
+        built[name] = Product(name, unit, tuple(required))
+        return built[name]
+
+    def processes(self, specs: Mapping[str, ProcessSpec], products: Mapping[str, Product]) -> dict[str, Process]:
+        """Processes with their units."""
+        built = {}
+        for name, spec in specs.items():
+            file = f"t3/{name}.yaml"
+            units = [self._unit(file, f"units.{n}", unit, ReactionUnit) for n, unit in enumerate(spec.units)]
+            for condition in spec.select.conditions:
+                self._check_path(file, "select.where", condition.path, products)
+            trigger = spec.trigger
+            if trigger and not (trigger.on or trigger.schedule):
+                self._problem(
+                    file,
+                    "trigger",
+                    "says neither on nor schedule",
+                    "{on: t2}, {schedule: '0 8 * * *'}, or none",
+                )
+            bound = Trigger(trigger.on, trigger.schedule, trigger.timezone) if trigger else None
+            built[name] = Process(name, tuple(u for u in units if u), spec.select, bound, spec.react)
+        return built
+
+    def channels(
+        self,
+        specs: Mapping[str, ChannelFile],
+        products: Mapping[str, Product],
+        processes: Mapping[str, Process],
+        streams: Mapping[str, Stream],
+    ) -> dict[str, Channel]:
+        """Channels with their filters, combiners and requests."""
+        surveys = {stream.survey for stream in streams.values()}
+        built = {}
+        for name, (spec, blocks) in specs.items():
+            file = f"channels/{name}.yaml"
+            for process in spec.t3:
+                self._known(file, "t3", process, processes, "t3")
+            rules = {}
+            for survey, block in blocks.items():
+                if survey not in surveys:
+                    self._problem(file, survey, "has no stream", f"add streams/{survey}.yaml")
+                made = self._rules(file, spec, survey, block, products)
+                if made is not None:
+                    rules[survey] = made
+            content = spec.model_dump(mode="json")
+            built[name] = Channel(
+                name, spec.contact, frozenset(spec.access), spec.members, rules, tuple(spec.t3), content
+            )
+        return built
+
+    def _rules(
+        self, file: str, spec: ChannelSpec, survey: str, block: SurveySpec, products: Mapping[str, Product]
+    ) -> ChannelRules | None:
+        combiner = self._unit(file, f"{survey}.combiner", block.combiner, T1Combiner)
+        accept = self._unit(file, f"{survey}.filter", block.filter, AlertFilter) if block.filter else None
+        requests = [
+            Request(products[request.product], request.group)
+            for request in block.t2
+            if self._known(file, f"{survey}.t2", request.product, products, "t2")
+        ]
+        if combiner is None or (block.filter and accept is None):
+            return None
+        return ChannelRules.make(
+            spec.channel,
+            survey,
+            filter=accept,
+            known_stocks=block.known_stocks,
+            access=frozenset(spec.access or INSTRUMENTS[survey].public_access),
+            combiner=combiner,
+            requests=tuple(requests),
+        )
+
+    def _unit(self, file: str, at: str, spec: UnitSpec, kind: type[U]) -> U | None:
+        prefix = f"{at}." if at else ""
+        try:
+            unit = find_unit(spec.unit, kind)
+        except LookupError as error:
+            message, _, remedy = str(error).partition("; ")
+            self._problem(file, f"{prefix}unit", message, remedy)
+            return None
+        try:
+            built = unit(**spec.config)
+        except ValidationError as error:
+            self._problems += problems_of(error, file, f"{prefix}config")
+            return None
+        try:
+            prepared = built.prepare(self._folder)
+        except ValueError as error:
+            self._problem(file, f"{prefix}config", str(error), "")
+            return None
+        return prepared if isinstance(prepared, kind) else None
+
+    def _known(self, file: str, key: str, name: str, there: Mapping[str, object], folder: str) -> bool:
+        if name in there:
+            return True
+        # A file that is wrong in itself has been reported already.
+        if not (self._folder / folder / f"{name}.yaml").exists():
+            near = get_close_matches(name, there, n=1, cutoff=0.5)
+            remedy = f"did you mean {near[0]}?" if near else f"add {folder}/{name}.yaml"
+            self._problem(file, key, f"there is no {folder}/{name}.yaml", remedy)
+        return False
+
+    def _check_path(self, file: str, key: str, path: str, products: Mapping[str, Product]) -> None:
+        head, _, rest = path.partition(".")
+        if rest:
+            self._known(file, key, head, products, "t2")
+        elif head not in VIEW_FIELDS:
+            self._problem(file, key, f"{path!r} is not known", f"product.field, or one of {', '.join(VIEW_FIELDS)}")
+
+    def _problem(self, file: str, key: str, message: str, remedy: str) -> None:
+        self._problems.append(Problem(file, key, message, remedy))

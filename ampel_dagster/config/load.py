@@ -1,0 +1,194 @@
+"""Load, validate and build a configuration; every problem is reported at once."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ampel_dagster.config.build import Builder
+from ampel_dagster.config.problems import problems_of
+from ampel_dagster.config.spec import ChannelSpec, ProcessSpec, ProductSpec, SurveySpec
+from ampel_dagster.instruments import INSTRUMENTS
+from ampel_dagster.instruments.base import Instrument
+from ampel_dagster.model.errors import ConfigError, Problem
+from ampel_dagster.model.ids import hash_json
+from ampel_dagster.model.stream import Stream
+from ampel_dagster.units.bound import Channel, ChannelRules, Process, Product, in_order
+
+M = TypeVar("M", bound=BaseModel)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that the files of an instance say, checked and built."""
+
+    folder: Path
+    streams: Mapping[str, Stream]
+    channels: Mapping[str, Channel]
+    products: Mapping[str, Product]
+    processes: Mapping[str, Process]
+    #: The validated content of all files, by folder and name.
+    content: Mapping[str, Any] = field(repr=False)
+
+    @cached_property
+    def id(self) -> int:
+        """Hash of the content."""
+        return hash_json(self.content)
+
+    @cached_property
+    def surveys(self) -> tuple[str, ...]:
+        """Surveys that have a stream, sorted."""
+        return tuple(sorted({stream.survey for stream in self.streams.values()}))
+
+    def stream(self, survey: str) -> Stream:
+        """The stream of a survey."""
+        return next(stream for stream in self.streams.values() if stream.survey == survey)
+
+    def instrument(self, survey: str) -> Instrument:
+        """A reader of the survey's packets."""
+        return INSTRUMENTS[survey]()
+
+    def rules(self, survey: str, channels: tuple[str, ...] = ()) -> list[ChannelRules]:
+        """Rules of the given channels (none: all) that want something of a survey."""
+        chosen = channels or tuple(self.channels)
+        return [self.channels[name].surveys[survey] for name in chosen if survey in self.channels[name].surveys]
+
+    def products_of(self, survey: str) -> list[Product]:
+        """Products that channels of a survey ask for, each after those that it requires."""
+        found: dict[str, Product] = {}
+        for rules in self.rules(survey):
+            for request in rules.requests:
+                for product in in_order(request.product):
+                    found.setdefault(product.name, product)
+        return list(found.values())
+
+    @cached_property
+    def product_names(self) -> dict[int, str]:
+        """Names of the products by id."""
+        return {product.id: name for name, product in self.products.items()}
+
+    def channels_of(self, process: str) -> list[Channel]:
+        """Channels that a process reacts for."""
+        return [channel for channel in self.channels.values() if process in channel.t3]
+
+
+def load(folder: Path) -> Config:
+    """Read and build all files of an instance. Raises ConfigError that lists every problem."""
+    reader = _Reader(folder)
+    streams = reader.read("streams", lambda file, content: reader.validate(file, Stream, content))
+    products = reader.read("t2", lambda file, content: reader.validate(file, ProductSpec, content))
+    processes = reader.read("t3", lambda file, content: reader.validate(file, ProcessSpec, content))
+    channels = reader.read("channels", reader.channel)
+    builder = Builder(folder, reader.problems)
+    built_streams = builder.streams(streams)
+    built_products = builder.products(products)
+    built_processes = builder.processes(processes, built_products)
+    built_channels = builder.channels(channels, built_products, built_processes, built_streams)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    content = {
+        "streams": {name: spec.model_dump(mode="json") for name, spec in streams.items()},
+        "t2": {name: spec.model_dump(mode="json") for name, spec in products.items()},
+        "t3": {name: spec.model_dump(mode="json", by_alias=True) for name, spec in processes.items()},
+        "channels": {
+            name: spec.model_dump(mode="json") | {s: block.model_dump(mode="json") for s, block in blocks.items()}
+            for name, (spec, blocks) in channels.items()
+        },
+    }
+    return Config(folder, built_streams, built_channels, built_products, built_processes, content)
+
+
+class _Reader:
+    """Reads folders of YAML files; collects problems."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.problems: list[Problem] = []
+
+    def read(self, kind: str, make: Callable[[str, dict[str, Any]], Any]) -> dict[str, Any]:
+        """Files of one folder by name; those that are wrong are left out."""
+        found = {}
+        for path in sorted((self._folder / kind).glob("*.y*ml")):
+            file = f"{kind}/{path.name}"
+            if _NAME.fullmatch(path.stem) is None:
+                self._problem(
+                    file,
+                    "",
+                    "a file's name names what it holds",
+                    "letters, digits and _ only, a letter first",
+                )
+                continue
+            content = self._yaml(path, file)
+            made = make(file, content) if content is not None else None
+            if made is not None:
+                found[path.stem] = made
+        return found
+
+    def channel(self, file: str, content: dict[str, Any]) -> tuple[ChannelSpec, dict[str, SurveySpec]] | None:
+        """A channel: its survey blocks are the keys that are no fields of it."""
+        own = {key: value for key, value in content.items() if key in ChannelSpec.model_fields}
+        spec = self.validate(file, ChannelSpec, own)
+        blocks = {}
+        for key, value in content.items():
+            if key in own:
+                continue
+            if key not in INSTRUMENTS:
+                known = ", ".join((*ChannelSpec.model_fields, *INSTRUMENTS))
+                self._problem(file, str(key), "is neither a key of a channel nor a survey", f"there are: {known}")
+                continue
+            block = self.validate(file, SurveySpec, value if value is not None else {}, key)
+            if block is not None:
+                blocks[key] = block
+        if spec is not None and spec.channel != Path(file).stem:
+            self._problem(
+                file, "channel", f"is {spec.channel}, but the file is {Path(file).name}", "give both one name"
+            )
+        return (spec, blocks) if spec is not None else None
+
+    def validate(self, file: str, model: type[M], content: Any, at: str = "") -> M | None:
+        """Content as a model, or None and problems."""
+        try:
+            return model.model_validate(content)
+        except ValidationError as error:
+            self.problems += problems_of(error, file, at)
+            return None
+
+    def _yaml(self, path: Path, file: str) -> dict[str, Any] | None:
+        try:
+            content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
+        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            self._problem(file, "", "is no valid YAML: " + " ".join(str(error).split()), "mend the marked place")
+            return None
+        if not isinstance(content, dict):
+            self._problem(file, "", "holds no keys", "see the commented examples of: ampel-dagster init DIR")
+            return None
+        return content
+
+    def _problem(self, file: str, key: str, message: str, remedy: str) -> None:
+        self.problems.append(Problem(file, key, message, remedy))
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML without two of its traps.
+
+    A key that stands twice is refused, where the second would win in silence; and ``on``, ``off``, ``yes``, ``no``
+    are words, as in YAML 1.2 (``trigger: {on: t2}``, ``cutouts: off``): only ``true`` and ``false`` are booleans.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # the parent's form
+        letter: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:bool" or letter in "tTfF"]
+        for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,86 @@
+"""The forms of the YAML files, as a user writes them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from ampel_dagster.model.selection import Select
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=80)]
+
+
+class Spec(BaseModel):
+    """Base: unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UnitSpec(Spec):
+    """A unit by name, with its configuration."""
+
+    unit: str
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class RequestSpec(Spec):
+    """A product that a channel asks for, restricted to groups of its filter."""
+
+    product: Name
+    group: tuple[int, ...] = ()
+
+
+class SurveySpec(Spec):
+    """What a channel wants of one survey."""
+
+    filter: UnitSpec | None = Field(None, description="which alerts to take; none: all")
+    known_stocks: Literal["filter", "bypass", "overrule", "silent_overrule"] = Field(
+        "filter", description="what to do with further alerts of a stock that the channel has accepted before"
+    )
+    combiner: UnitSpec = Field(
+        default_factory=lambda: UnitSpec(unit="SimpleCombiner"),
+        description="which datapoints make up a state",
+    )
+    t2: tuple[RequestSpec, ...] = Field((), description="products to compute, by name")
+
+    @field_validator("t2", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """A bare name asks for a product without further conditions."""
+        if isinstance(value, list | tuple):
+            return [{"product": item} if isinstance(item, str) else item for item in value]
+        return value
+
+
+class ChannelSpec(Spec):
+    """``channels/NAME.yaml``, apart from its survey blocks."""
+
+    channel: Name
+    contact: str = Field("", description="who answers for it")
+    access: tuple[str, ...] = Field((), description="data rights; none: public data only")
+    members: tuple[str, ...] = Field((), description="who may read what it produces")
+    t3: tuple[Name, ...] = Field((), description="processes that react, by name")
+
+
+class ProductSpec(Spec):
+    """``t2/NAME.yaml``."""
+
+    unit: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    requires: tuple[Name, ...] = Field((), description="products that it builds upon, by name")
+
+
+class TriggerSpec(Spec):
+    """What starts a process by itself."""
+
+    on: Literal["t2"] | None = Field(None, description="t2: when results of its channels are new")
+    schedule: str | None = Field(None, description="cron expression, as in '0 8 * * *'")
+    timezone: str = "UTC"
+
+
+class ProcessSpec(Spec):
+    """``t3/NAME.yaml``."""
+
+    select: Select = Field(default_factory=Select)
+    units: tuple[UnitSpec, ...] = Field(min_length=1)
+    trigger: TriggerSpec | None = None
+    react: bool = Field(False, description="send things outside also in runs over archives")

@@ -1,0 +1,84 @@
+"""Everything that Dagster loads: the one place that joins the rooms.
+
+Loading reads the YAML of the instance and builds its units; it touches no database and needs no environment variable.
+"""
+
+import os
+import warnings
+from typing import Any
+
+import dagster as dg
+
+from ampel_dagster.config.instance import configuration_folder
+from ampel_dagster.config.load import Config, load
+from assets.checks import product_checks, survey_checks
+from assets.ops import augment_job, ingest_job, react_job
+from assets.t0_ingest import alerts_spec, t0_asset
+from assets.t1_combine import t1_asset
+from assets.t2_augment import t2_asset
+from assets.t3_react import t3_asset
+from resources.mongo import MongoResource
+from resources.mongo_io import MongoIOManager
+from sensors.new_alerts import new_alerts_sensor
+from sensors.pending import pending_sensor
+from sensors.reactions import reactions_sensor
+from sensors.schedules import process_schedules
+
+# Backfill policies are "beta" in Dagster 1.13, which is pinned; once a definition is often enough said.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+
+def build(config: Config) -> dg.Definitions:
+    """Definitions of one configuration."""
+    mongo = MongoResource(surveys=list(config.surveys))
+    ingest, augment, react = ingest_job(config), augment_job(config), react_job(config)
+    sensors = [
+        *(new_alerts_sensor(config, s, ingest) for s in config.surveys if config.stream(s).landing),
+        reactions_sensor(config, react),
+        pending_sensor(config, augment),
+    ]
+    return dg.Definitions(
+        assets=_assets(config),
+        asset_checks=_checks(config),
+        jobs=[ingest, augment, react, *_asset_jobs(config)],
+        sensors=sensors,
+        schedules=process_schedules(config, react),
+        resources={"mongo": mongo, "mongo_io": MongoIOManager(mongo=mongo)},
+        # Dagster's default starts a process for each step, which costs seconds; work fans out inside a step.
+        executor=dg.in_process_executor,
+    )
+
+
+def _assets(config: Config) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    if not config.channels:
+        return []
+    found: list[dg.AssetsDefinition | dg.AssetSpec] = []
+    for survey in config.surveys:
+        found += [alerts_spec(config, survey), t0_asset(config, survey), t1_asset(config, survey)]
+        found += [t2_asset(config, survey, product) for product in config.products_of(survey)]
+    return found + [t3_asset(config, process) for process in config.processes.values()]
+
+
+def _checks(config: Config) -> list[dg.AssetChecksDefinition]:
+    if not config.channels:
+        return []
+    found = []
+    for survey in config.surveys:
+        found += survey_checks(config, survey)
+        for product in config.products_of(survey):
+            found += product_checks(config, survey, product)
+    return found
+
+
+def _asset_jobs(config: Config) -> list[Any]:
+    """The tiers as jobs, for launches and backfills."""
+    if not config.channels:
+        return []
+    tiers = dg.AssetSelection.groups("t0", "t1", "t2")
+    return [
+        dg.define_asset_job("reprocess", tiers, description="T0, T1 and T2 of channels and nights, from the archive."),
+        dg.define_asset_job("report", dg.AssetSelection.groups("t3"), description="T3 of channels and nights, again."),
+    ]
+
+
+defs = build(load(configuration_folder(os.environ)))

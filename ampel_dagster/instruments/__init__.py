@@ -1,0 +1,6 @@
+"""Surveys: one file, one class, one line here."""
+
+from ampel_dagster.instruments.base import Instrument
+from ampel_dagster.instruments.ztf import ZTF
+
+INSTRUMENTS: dict[str, type[Instrument]] = {ZTF.survey: ZTF}

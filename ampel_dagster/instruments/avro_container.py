@@ -1,0 +1,167 @@
+"""Avro container files, one alert each, read in three stages.
+
+A ZTF packet repeats its 22 kB schema and carries 40 kB of stamps for 7 kB of data, most of it history. Avro is read
+in order, so the record is cut into three: the *head* up to the candidate, the *history*, and the *stamps*. A filter
+that rejects by the candidate alone costs the head only (measured: 14 times faster than the whole). Parsed schemas are
+kept by the bytes of the container's header.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import fastavro
+from fastavro import schemaless_reader
+from fastavro.schema import SchemaParseException, UnknownType
+
+from ampel_dagster.model.errors import AlertFormatError
+
+#: What fastavro, struct and zlib raise on bytes that are not what they claim to be.
+DECODE_ERRORS = (
+    ArithmeticError,
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    SchemaParseException,
+    UnknownType,
+)
+_MAGIC = b"Obj\x01"
+_SYNC_BYTES = 16
+
+
+class Layout(NamedTuple):
+    """Header of a container: what is needed to read its blocks."""
+
+    header: bytes
+    codec: str
+    #: Parsed schemas of head, history and stamps.
+    parts: tuple[Any, Any, Any]
+    #: Version of the schema, from the header.
+    version: str
+
+
+class Record:
+    """One record, decoded part by part; a part is decoded once, and after those before it."""
+
+    __slots__ = ("_parts", "_schemas", "_stream")
+
+    def __init__(self, stream: BytesIO, schemas: tuple[Any, Any, Any]) -> None:
+        self._stream = stream
+        self._schemas = schemas
+        self._parts: list[dict[str, Any]] = []
+
+    def part(self, number: int) -> dict[str, Any]:
+        """Fields of part 0 (head), 1 (history) or 2 (stamps).
+
+        Raises AlertFormatError where the bytes do not fit the schema.
+        """
+        try:
+            while len(self._parts) <= number:
+                fields = schemaless_reader(self._stream, self._schemas[len(self._parts)], None)
+                self._parts.append(fields)  # type: ignore[arg-type]  # a record is a dict
+        except DECODE_ERRORS as error:
+            raise AlertFormatError("UNREADABLE", f"does not fit its schema ({_text(error)})") from error
+        return self._parts[number]
+
+
+class ContainerReader:
+    """Reads containers whose records have a field `head_until`; keeps the schemas that it has parsed."""
+
+    def __init__(self, head_until: str, stamps_from: str) -> None:
+        self._head_until = head_until
+        self._stamps_from = stamps_from
+        self._layouts: list[Layout] = []
+
+    def read(self, data: bytes) -> Iterator[tuple[Record, str] | AlertFormatError]:
+        """Records with the version of their schema; what is broken comes last, as an error."""
+        try:
+            layout = self._layout(data)
+            yield from self._blocks(data, layout)
+        except AlertFormatError as error:
+            yield error
+        except DECODE_ERRORS as error:
+            yield AlertFormatError("TRUNCATED", f"not a whole Avro container ({_text(error)})")
+
+    def _layout(self, data: bytes) -> Layout:
+        for layout in self._layouts:
+            if data.startswith(layout.header):
+                return layout
+        layout = self._parse_header(data)
+        self._layouts.insert(0, layout)
+        return layout
+
+    def _parse_header(self, data: bytes) -> Layout:
+        if not data.startswith(_MAGIC):
+            raise AlertFormatError("NOT_AVRO", "does not begin as an Avro container does")
+        stream = BytesIO(data)
+        stream.seek(len(_MAGIC))
+        meta: dict[str, bytes] = schemaless_reader(stream, {"type": "map", "values": "bytes"}, None)  # type: ignore[assignment]
+        try:
+            schema = json.loads(meta["avro.schema"])
+            parts = self._split(schema)
+        except (*DECODE_ERRORS, AttributeError) as error:
+            raise AlertFormatError("INVALID_SCHEMA", f"its schema is not valid ({_text(error)})") from error
+        codec = meta.get("avro.codec", b"null").decode()
+        return Layout(data[: stream.tell()], codec, parts, str(schema.get("version", "")))
+
+    def _split(self, schema: dict[str, Any]) -> tuple[Any, Any, Any]:
+        """Cut a record schema after the head and before the stamps; the parts share their named types."""
+        names = [field["name"] for field in schema["fields"]]
+        first = names.index(self._head_until) + 1
+        stamps = [n for n, name in enumerate(names) if n >= first and name.startswith(self._stamps_from)]
+        second = stamps[0] if stamps else len(names)
+        named: dict[str, Any] = {}
+        parts = []
+        for number, fields in enumerate(
+            (schema["fields"][:first], schema["fields"][first:second], schema["fields"][second:])
+        ):
+            part = {**schema, "name": f"{schema['name']}_{number}", "fields": fields}
+            parts.append(fastavro.parse_schema(part, named_schemas=named))
+        return parts[0], parts[1], parts[2]
+
+    def _blocks(self, data: bytes, layout: Layout) -> Iterator[tuple[Record, str]]:
+        position = len(layout.header)
+        sync = data[position : position + _SYNC_BYTES]
+        position += _SYNC_BYTES
+        stream = BytesIO(data)
+        while position < len(data):
+            stream.seek(position)
+            count: int = schemaless_reader(stream, "long", None)  # type: ignore[assignment]
+            size: int = schemaless_reader(stream, "long", None)  # type: ignore[assignment]
+            start = stream.tell()
+            end = start + size
+            if count < 1 or size < 0:
+                raise AlertFormatError("TRUNCATED", "a block of the container has no valid length")
+            whole = end + _SYNC_BYTES <= len(data) and data[end : end + _SYNC_BYTES] == sync
+            # One record in a sound block is the rule, and may be read later; all else is read at once, to know
+            # here and now how much of it is good.
+            payload = _decompress(data[start:end], layout.codec)
+            block = BytesIO(payload)
+            for _ in range(count):
+                record = Record(block, layout.parts)
+                if count > 1 or not whole:
+                    record.part(2)
+                yield record, layout.version
+            if not whole:
+                raise AlertFormatError("TRUNCATED", "the container breaks off, or its sync marker is damaged")
+            position = end + _SYNC_BYTES
+
+
+def _decompress(payload: bytes, codec: str) -> bytes:
+    if codec == "null":
+        return payload
+    if codec == "deflate":
+        return zlib.decompress(payload, -15)
+    raise AlertFormatError("UNKNOWN_CODEC", f"compressed by {codec!r}, which is not supported (null, deflate)")
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}".rstrip(": ")

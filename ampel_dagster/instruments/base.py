@@ -1,0 +1,59 @@
+"""What the platform asks of a survey: bytes in, alerts and datapoints out.
+
+Everything that is peculiar to a survey (ids, names, bands, data rights, nights, photometric system) stands in one file
+of this folder; the rest of the platform knows this interface only.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from ampel_dagster.model.alert import Alert, Packet
+from ampel_dagster.model.datapoint import DataPoint
+from ampel_dagster.model.errors import AlertFormatError
+from ampel_dagster.model.light_curve import LightCurve
+
+
+class Instrument(ABC):
+    """One survey."""
+
+    #: Name of the survey: prefix of its collections and assets.
+    survey: ClassVar[str]
+    #: Tags that are data rights; a channel may see a point if its `access` holds one of the point's.
+    rights: ClassVar[frozenset[str]]
+    #: Data rights of the public, for channels that name none.
+    public_access: ClassVar[tuple[str, ...]]
+    #: Tags that every stock of the survey carries.
+    stock_tags: ClassVar[tuple[str, ...]]
+    #: Fields of a body that `light_curve` reads.
+    light_curve_fields: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def decode(self, packet: Packet) -> Iterator[Alert | AlertFormatError]:
+        """Alerts of one packet, in order; what cannot be read comes as an error in its place, and is not raised."""
+
+    @abstractmethod
+    def stock_id(self, name: str) -> int:
+        """Id of the stock that the survey calls `name`. Raises ValueError where that is no name of the survey."""
+
+    @abstractmethod
+    def stock_name(self, stock: int) -> str:
+        """The survey's name for a stock."""
+
+    @abstractmethod
+    def light_curve(self, stock: int, points: Sequence[DataPoint]) -> LightCurve:
+        """The points as photometry, sorted by time."""
+
+    @abstractmethod
+    def position(self, candidate: Mapping[str, Any]) -> tuple[float, float]:
+        """(ra, dec) of a candidate in degrees."""
+
+    def covers(self, access: Collection[str], tag: Sequence[str]) -> bool:
+        """Whether `access` gives a right to a datapoint of these tags."""
+        return any(right in access for right in tag if right in self.rights)
+
+
+def as_float(body: Mapping[str, Any], key: str) -> float:
+    """A field as a float, NaN where it is missing."""
+    value = body.get(key)
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,279 @@
+"""The Zwicky Transient Facility: packets of all schema versions (1.3 to 4.x), ids and rights by AMPEL's rules.
+
+Sources of the rules: AMPEL's `ZTFIdMapper`, `ZiAlertSupplier`, `ZiDataPointShaper` (behaviour, checked against its
+output on a real archive) and the ZTF alert schema, https://github.com/ZwickyTransientFacility/ztf-avro-alert.
+"""
+
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from math import isfinite, log
+from operator import itemgetter
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ampel_dagster.instruments.avro_container import ContainerReader, Record
+from ampel_dagster.instruments.base import Instrument, as_float
+from ampel_dagster.model.alert import Alert, Packet
+from ampel_dagster.model.datapoint import DataPoint
+from ampel_dagster.model.errors import AlertFormatError
+from ampel_dagster.model.ids import hash64
+from ampel_dagster.model.light_curve import LightCurve
+from ampel_dagster.model.night import ut_night
+
+#: Zero point of AB magnitudes for fluxes in nJy: 2.5 log10(3631 Jy / 1 nJy).
+AB_ZERO_POINT_NJY = 31.4
+#: Julian date from which ZTF counts its candids (2017-01-01).
+JD_2017 = 2457754.5
+_BANDS = {1: "g", 2: "r", 3: "i"}
+#: Data rights by programid: 1 public, 2 partnership, 3 Caltech and 0 engineering (published, by AMPEL's table).
+_RIGHTS = {1: ("ZTF_PUB",), 2: ("ZTF_PRIV",), 3: ("ZTF_PUB", "ZTF_PRIV"), 0: ("ZTF_PUB", "ZTF_PRIV")}
+_NAME = re.compile(r"ZTF(\d{2})([a-z]{7})")
+_BODY_TYPE_RANK = 1_000_000
+_MAG_PER_RELATIVE_FLUX = 2.5 / log(10)
+#: What the survey writes where a forced flux could not be measured.
+_NO_FLUX = -99999.0
+
+
+class ZTF(Instrument):
+    """ZTF alerts as Avro container files."""
+
+    survey: ClassVar[str] = "ztf"
+    rights: ClassVar[frozenset[str]] = frozenset({"ZTF_PUB", "ZTF_PRIV"})
+    public_access: ClassVar[tuple[str, ...]] = ("ZTF", "ZTF_PUB")
+    stock_tags: ClassVar[tuple[str, ...]] = ("ZTF",)
+    light_curve_fields: ClassVar[tuple[str, ...]] = (
+        *("fid", "ra", "dec", "diffmaglim", "isdiffpos", "magpsf", "sigmapsf"),
+        *("forcediffimflux", "forcediffimfluxunc", "magzpsci"),
+    )
+
+    def __init__(self) -> None:
+        self._reader = ContainerReader(head_until="candidate", stamps_from="cutout")
+
+    def decode(self, packet: Packet) -> Iterator[Alert | AlertFormatError]:
+        """Alerts of one container file."""
+        for found in self._reader.read(packet.data):
+            if isinstance(found, AlertFormatError):
+                yield found
+                continue
+            record, version = found
+            try:
+                yield self._alert(packet, record, version)
+            except AlertFormatError as error:
+                yield error
+
+    def stock_id(self, name: str) -> int:
+        """'ZTF18aagtntk' -> 49361473: the letters as a base-26 number, shifted by 4 bits that hold the year - 2017."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise ValueError(f"{name!r} is no ZTF name (ZTF, two digits, seven letters)")
+        number = 0
+        for letter in match[2]:
+            number = number * 26 + ord(letter) - 97
+        year = int(match[1]) - 17
+        if not 0 <= year < 16:
+            raise ValueError(f"{name!r} is of a year that has no stock id (2017 to 2032)")
+        return number << 4 | year
+
+    def stock_name(self, stock: int) -> str:
+        """49361473 -> 'ZTF18aagtntk'."""
+        number, letters = stock >> 4, ""
+        for _ in range(7):
+            number, letter = divmod(number, 26)
+            letters = chr(97 + letter) + letters
+        return f"ZTF{(stock & 15) + 17}{letters}"
+
+    def position(self, candidate: Mapping[str, Any]) -> tuple[float, float]:
+        """(ra, dec) of a candidate in degrees, J2000."""
+        return as_float(candidate, "ra"), as_float(candidate, "dec")
+
+    def light_curve(self, stock: int, points: Sequence[DataPoint]) -> LightCurve:
+        """Difference photometry; magnitudes are PSF magnitudes."""
+        rows = [_photometry(point) for point in sorted(points, key=itemgetter(2))]
+        ids, jd, kind, band, *numbers, positive = zip(*rows, strict=True) if rows else ((),) * 12
+        mag, mag_err, limit, flux, flux_err, ra, dec = (np.array(column, dtype=np.float64) for column in numbers)
+        return LightCurve(
+            survey=self.survey,
+            stock=stock,
+            name=self.stock_name(stock),
+            id=np.array(ids, dtype=np.int64),
+            jd=np.array(jd, dtype=np.float64),
+            kind=np.array(kind, dtype="U11"),
+            band=np.array(band, dtype="U8"),
+            mag=mag,
+            mag_err=mag_err,
+            mag_limit=limit,
+            flux_njy=flux,
+            flux_err_njy=flux_err,
+            positive=np.array(positive, dtype=np.bool_),
+            ra_deg=ra,
+            dec_deg=dec,
+        )
+
+    def _alert(self, packet: Packet, record: Record, version: str) -> Alert:
+        head = record.part(0)
+        candidate = head["candidate"]
+        try:
+            name = head.get("objectId") or head["objectid"]
+            stock = self.stock_id(name)
+            alert_id, jd = int(head["candid"]), float(candidate["jd"])
+            night = ut_night(jd)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise AlertFormatError("INVALID_FIELD", f"{type(error).__name__}: {error}") from error
+        rank = _schema_rank(head.get("schemavsn") or version)
+
+        def points() -> tuple[DataPoint, ...]:
+            return read_points(stock, alert_id, candidate, record.part(1), rank)
+
+        def cutouts() -> Mapping[str, bytes]:
+            return _stamps(record.part(2))
+
+        return Alert(
+            id=alert_id,
+            stock=stock,
+            name=name,
+            jd=jd,
+            night=night,
+            tag=tags(candidate.get("programid"), candidate.get("fid")),
+            rank=rank,
+            candidate=candidate,
+            packet=packet,
+            read_points=points,
+            read_cutouts=cutouts,
+        )
+
+
+def read_points(
+    stock: int, candid: int, candidate: Mapping[str, Any], history: Mapping[str, Any], rank: int
+) -> tuple[DataPoint, ...]:
+    """Datapoints of one packet: the candidate, then detections, limits and forced photometry from new to old.
+
+    Upper limits of negative magnitude mean nothing (AMPEL drops them too).
+    """
+    found = []
+    try:
+        first = _detection(candid, dict(candidate), rank + _BODY_TYPE_RANK)
+        for body in history.get("prv_candidates") or ():
+            if body.get("candid") is not None:
+                found.append(_detection(int(body["candid"]), body, rank))
+            elif body["diffmaglim"] is not None and body["diffmaglim"] >= 0:
+                found.append(_upper_limit(body, rank))
+        found += [_forced(stock, body, rank) for body in history.get("fp_hists") or ()]
+    except (KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
+        raise AlertFormatError("INVALID_FIELD", f"{type(error).__name__}: {error}") from error
+    found.sort(key=itemgetter(2), reverse=True)
+    return (first, *found)
+
+
+def upper_limit_id(jd: float, rcid: int, diffmaglim: float) -> int:
+    """AMPEL's id of an upper limit: time to the microday, read-out channel, depth to the millimagnitude; negative."""
+    return int((JD_2017 - jd) * 1_000_000) * 10_000_000 - rcid * 100_000 - round(diffmaglim * 1000)
+
+
+def forced_id(stock: int, jd: float, fid: int, rcid: int, programid: int) -> int:
+    """Id of a point of forced photometry: a hash of what names it, as the survey gives it none."""
+    return hash64(struct.pack(">qdqqq", stock, jd, fid, rcid, programid))
+
+
+@cache
+def tags(programid: int | None, fid: int | None, *more: str) -> tuple[str, ...]:
+    """AMPEL's tags of a datapoint; a program that is not known counts as private."""
+    rights = _RIGHTS.get(programid, ("ZTF_PRIV",)) if programid is not None else ("ZTF_PRIV",)
+    band = (f"ZTF_{_BANDS[fid].upper()}",) if fid in _BANDS else ()
+    return ("ZTF", *rights, *band, *more)
+
+
+def _rcid(body: Mapping[str, Any]) -> int:
+    rcid = body.get("rcid")
+    return int(rcid) if rcid is not None else int(body["pid"]) % 10000 // 100
+
+
+def _jd(body: Mapping[str, Any]) -> float:
+    jd = float(body["jd"])
+    if not isfinite(jd):
+        raise ValueError(f"jd is {jd}")
+    return jd
+
+
+def _detection(candid: int, body: dict[str, Any], rank: int) -> DataPoint:
+    """A detection; `body` belongs to us: id and investigator leave it, the file name loses its folder."""
+    body.pop("candid", None)
+    body.pop("programpi", None)
+    file = body.get("pdiffimfilename")
+    if file:
+        body["pdiffimfilename"] = file.rsplit("/", 1)[-1].replace(".fz", "")
+    tag = tags(body.get("programid"), body.get("fid"))
+    return DataPoint(candid, "detection", _jd(body), _rcid(body), tag, rank, body)
+
+
+def _upper_limit(raw: Mapping[str, Any], rank: int) -> DataPoint:
+    rcid, limit, jd = _rcid(raw), raw["diffmaglim"], _jd(raw)
+    body = {
+        "jd": jd,
+        "diffmaglim": limit,
+        "rcid": rcid,
+        "fid": raw["fid"],
+        "programid": raw["programid"],
+    }
+    tag = tags(raw["programid"], raw["fid"])
+    return DataPoint(upper_limit_id(jd, rcid, limit), "upper_limit", jd, rcid, tag, rank, body)
+
+
+def _forced(stock: int, body: Mapping[str, Any], rank: int) -> DataPoint:
+    rcid, jd, fid, program = _rcid(body), _jd(body), int(body["fid"]), int(body["programid"])
+    tag = tags(program, fid, "ZTF_FP")
+    return DataPoint(forced_id(stock, jd, fid, rcid, program), "forced", jd, rcid, tag, rank, body)
+
+
+@cache
+def _schema_rank(version: str) -> int:
+    """'3.3' -> 330: a newer schema tells more."""
+    match = re.match(r"\d+(\.\d+)?", version)
+    return round(float(match[0]) * 100) if match else 0
+
+
+def _stamps(part: Mapping[str, Any]) -> Mapping[str, bytes]:
+    return {
+        key.removeprefix("cutout").lower(): stamp["stampData"]
+        for key, stamp in part.items()
+        if key.startswith("cutout") and stamp and stamp.get("stampData")
+    }
+
+
+def _photometry(point: DataPoint) -> tuple[Any, ...]:
+    """(id, jd, kind, band, mag, mag_err, mag_limit, flux_njy, flux_err_njy, ra, dec, positive) of one point."""
+    body = point.body
+    band = _BANDS.get(body.get("fid", 0), str(body.get("fid")))
+    limit, kind = as_float(body, "diffmaglim"), point.kind
+    if kind == "forced":
+        mag, mag_err, flux, flux_err = _forced_photometry(body)
+        positive = not flux < 0
+    elif kind == "detection":
+        positive = body.get("isdiffpos") in ("t", "1", 1, True)
+        mag, mag_err = as_float(body, "magpsf"), as_float(body, "sigmapsf")
+        flux = 10 ** ((AB_ZERO_POINT_NJY - mag) / 2.5) * (1 if positive else -1)
+        flux_err = abs(flux) * mag_err / _MAG_PER_RELATIVE_FLUX
+    else:
+        mag = mag_err = flux = flux_err = float("nan")
+        positive = True
+    where = as_float(body, "ra"), as_float(body, "dec")
+    return point.id, point.jd, kind, band, mag, mag_err, limit, flux, flux_err, *where, positive
+
+
+def _forced_photometry(body: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """Magnitude and flux from a forced flux in image units; a magnitude only from three sigma on.
+
+    Source: ZTF forced photometry service, user guide, section 13.3 (SNT = 3).
+    """
+    counts, error = as_float(body, "forcediffimflux"), as_float(body, "forcediffimfluxunc")
+    zero_point = as_float(body, "magzpsci")
+    if counts == _NO_FLUX or error == _NO_FLUX or not error > 0:
+        counts = error = float("nan")
+    scale = 10 ** ((AB_ZERO_POINT_NJY - zero_point) / 2.5)
+    if counts > 3 * error:
+        mag, mag_err = zero_point - 2.5 * log(counts, 10), _MAG_PER_RELATIVE_FLUX * error / counts
+    else:
+        mag = mag_err = float("nan")
+    return mag, mag_err, counts * scale, error * scale

@@ -1,0 +1,61 @@
+"""What can go wrong with the world, as one small tree.
+
+::
+
+    AmpelError
+    ├── UserError            one line tells the user what to do; exit code 2; nothing was changed
+    │   ├── ConfigError      a file of the instance is wrong (carries every problem found)
+    │   └── StorageError     the database cannot be reached, or refuses
+    └── AlertFormatError     a packet cannot be read; becomes a quarantine record
+
+What goes wrong with one document is no exception: it is data (a `DocumentCode`, a quarantine record).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class AmpelError(Exception):
+    """Base of all errors that the platform raises by itself."""
+
+
+class UserError(AmpelError):
+    """Something that the user can mend; the message is one line and says how."""
+
+
+class StorageError(UserError):
+    """The database is not there, or does not let us in."""
+
+
+class AlertFormatError(AmpelError):
+    """A packet, or the rest of a file, that cannot be read.
+
+    `reason` is a short constant for counting (``TRUNCATED``, ``NIGHT_OUT_OF_RANGE`` …), the message is for people.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in the configuration: where, what, and the remedy."""
+
+    file: str
+    key: str
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.key}" if self.key else self.file
+        return f"{where}: {self.message}" + (f" — {self.remedy}" if self.remedy else "")
+
+
+class ConfigError(UserError):
+    """The instance's YAML is wrong; `problems` lists everything that was found, not only the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))

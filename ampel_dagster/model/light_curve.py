@@ -1,0 +1,79 @@
+"""Photometry of one stock, in the same columns for every survey."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LightCurve:
+    """Points of one stock, sorted by time; every column is an array of the same length.
+
+    Magnitudes are AB magnitudes of the difference image. A point that lacks a value has NaN there: an upper limit has
+    no `mag`, a detection may have no `mag_limit`.
+    """
+
+    survey: str
+    stock: int
+    name: str
+    id: NDArray[np.int64]
+    jd: Floats
+    #: 'detection', 'upper_limit' or 'forced'.
+    kind: NDArray[np.str_]
+    #: Band as its survey calls it: 'g', 'r', 'i' …
+    band: NDArray[np.str_]
+    mag: Floats
+    mag_err: Floats
+    #: Magnitude of a source that would just have been seen (5 sigma).
+    mag_limit: Floats
+    #: Difference flux, below zero where the source is fainter than in the reference.
+    flux_njy: Floats
+    flux_err_njy: Floats
+    #: False where the source is fainter than in the reference image (ZTF: isdiffpos f or 0).
+    positive: NDArray[np.bool_]
+    ra_deg: Floats
+    dec_deg: Floats
+
+    def __len__(self) -> int:
+        return len(self.jd)
+
+    def where(self, mask: NDArray[np.bool_]) -> "LightCurve":
+        """The points for which `mask` (one boolean a point) holds."""
+        return replace(self, **{name: getattr(self, name)[mask] for name in COLUMNS})
+
+    def of_kind(self, *kinds: Literal["detection", "upper_limit", "forced"]) -> "LightCurve":
+        """The points of the given kinds."""
+        return self.where(np.isin(self.kind, kinds))
+
+    @property
+    def detections(self) -> "LightCurve":
+        """Detections of either sign."""
+        return self.of_kind("detection")
+
+    @property
+    def upper_limits(self) -> "LightCurve":
+        """Exposures that did not show the object."""
+        return self.of_kind("upper_limit")
+
+    @property
+    def bands(self) -> list[str]:
+        """Names of the bands, sorted."""
+        return sorted({str(band) for band in self.band})
+
+    def in_band(self, band: str) -> "LightCurve":
+        """The points of one band."""
+        return self.where(self.band == band)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a point, sorted by time."""
+        columns: dict[str, Any] = {name: getattr(self, name) for name in COLUMNS}
+        return pd.DataFrame(columns)
+
+
+#: Names of the array columns, in order.
+COLUMNS = tuple(field.name for field in fields(LightCurve) if field.name not in ("survey", "stock", "name"))

@@ -1,0 +1,100 @@
+"""Looking at stored objects with pandas."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ampel_dagster.config.instance import Instance, locate
+from ampel_dagster.config.load import Config, load
+from ampel_dagster.instruments import INSTRUMENTS
+from ampel_dagster.model.errors import UserError
+from ampel_dagster.model.light_curve import LightCurve
+from ampel_dagster.model.stock import Stock
+from ampel_dagster.storage.access import open_store
+from ampel_dagster.storage.frames import result_rows
+from ampel_dagster.storage.store import Store, SurveyStore
+
+
+class Transient:
+    """One stored object, with all that is known of it."""
+
+    def __init__(self, survey: SurveyStore, stock: Stock) -> None:
+        self._survey = survey
+        self._instrument = INSTRUMENTS[survey.survey]()
+        self.stock = stock
+
+    @property
+    def name(self) -> str:
+        """The survey's name."""
+        return self.stock.name
+
+    def photometry(self) -> LightCurve:
+        """All datapoints that count (superseded ones are left out), sorted by time."""
+        rows = self._survey.points.rows_of_stocks([self.stock.id])
+        points = self._survey.points.load([row.id for row in rows if "SUPERSEDED" not in row.tag])
+        return self._instrument.light_curve(self.stock.id, list(points.values()))
+
+    def light_curve(self) -> pd.DataFrame:
+        """One row a datapoint: jd, kind, band, magnitude, flux, limit, position."""
+        return self.photometry().to_pandas()
+
+    def t2(self) -> pd.DataFrame:
+        """One row a T2 document: product, unit, version, code, run, and its result as a dict."""
+        columns = ("product", "unit", "version", "code", "input", "night", "result")
+        rows = [
+            {key: d.get(key) for key in columns} | {"run": d["meta"]["run"], "ts": d["meta"]["ts"]}
+            for d in self._survey.tickets.of_stock(self.stock.id)
+        ]
+        return pd.DataFrame(rows, columns=[*columns, "run", "ts"])
+
+    def states(self) -> pd.DataFrame:
+        """One row a state, oldest first: link, jd of its alert, number of datapoints, channels."""
+        rows = [
+            {"link": d["_id"], "jd": d["jd"], "n_points": len(d["dps"]), "channel": d["channel"]}
+            for d in self._survey.states.of_stock(self.stock.id)
+        ]
+        return pd.DataFrame(rows, columns=["link", "jd", "n_points", "channel"])
+
+    def __repr__(self) -> str:
+        s = self.stock
+        return f"Transient({s.name}, ra_deg={s.ra_deg:.5f}, dec_deg={s.dec_deg:.5f}, channel={list(s.channel)})"
+
+
+class Base:
+    """The database of an instance."""
+
+    def __init__(self, store: Store, config: Config) -> None:
+        self.store = store
+        self.config = config
+
+    @classmethod
+    def open(cls, folder: Path | None = None) -> "Base":
+        """Open the instance in `folder`, or the one in force."""
+        instance = Instance(folder.expanduser().resolve()) if folder is not None else locate()
+        return cls(open_store(instance.folder), load(instance.folder))
+
+    def __getitem__(self, name: str | int) -> Transient:
+        """An object by its survey's name, or by its stock id. Raises UserError if there is none."""
+        for survey in self.config.surveys:
+            found = self.store.survey(survey)
+            stock = found.stocks.by_name(name) if isinstance(name, str) else found.stocks.load([name]).get(name)
+            if stock is not None:
+                return Transient(found, stock)
+        raise UserError(f"no channel has accepted an alert of {name!r} yet")
+
+    def __iter__(self) -> Iterator[Transient]:
+        for survey in self.config.surveys:
+            found = self.store.survey(survey)
+            for id_ in found.stocks.all_ids():
+                yield Transient(found, found.stocks.load([id_])[id_])
+
+    def results(self, product: str, channel: str, night: str, survey: str = "ztf") -> pd.DataFrame:
+        """Results of a product for a channel and night: one row a result, nested fields with dots."""
+        rows: list[dict[str, Any]] = list(result_rows(self.store.survey(survey), product, [channel], [night]))
+        return pd.DataFrame(rows)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.store.close()

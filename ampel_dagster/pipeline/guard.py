@@ -1,0 +1,32 @@
+"""The one place where an exception of a unit is caught: it becomes data, and the stream goes on."""
+
+import traceback
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
+
+from ampel_dagster.model.errors import AlertFormatError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+#: Characters of a traceback that are kept: its end, which names the line.
+_KEPT = 4000
+
+
+class Failure(NamedTuple):
+    """What a unit raised."""
+
+    message: str
+    traceback: str
+
+
+def guarded(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | Failure:
+    """Result of a unit's method, or what it raised.
+
+    An AlertFormatError goes through: not the unit failed, but the packet that it looked into.
+    """
+    try:
+        return call(*args, **kwargs)
+    except AlertFormatError:
+        raise
+    except Exception as error:  # noqa: BLE001  # units are foreign code
+        return Failure(f"{type(error).__name__}: {error}"[:1000], traceback.format_exc()[-_KEPT:])

@@ -1,0 +1,129 @@
+"""Write what T0 and T1 make: together, batch by batch (packets), or each alone (assets); the next is read meanwhile."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from ampel_dagster.model.run import RunInfo
+from ampel_dagster.pipeline.t0_ingest import Ingestion, Judged, Selection
+from ampel_dagster.pipeline.t0_store import (
+    count_selection,
+    store_alerts,
+    store_points,
+    store_rest,
+    store_stocks,
+)
+from ampel_dagster.pipeline.t1_combine import Combination, Combiner, late_alerts, write_combination
+from ampel_dagster.pipeline.tally import Tally
+from ampel_dagster.storage.batches import LEDGER_KEYS
+from ampel_dagster.storage.ledger import AlertRecord
+from ampel_dagster.storage.store import Store
+
+T = TypeVar("T")
+#: Called after each batch with what it did, for progress bars.
+Progress = Callable[[Tally], None]
+
+
+class SelectionWriter:
+    """Writes selections of one ingestion, each as one batch: opened, stored, combined, done."""
+
+    def __init__(self, ingestion: Ingestion) -> None:
+        self._in = ingestion
+        self._combiner = Combiner(ingestion.instrument, ingestion.rules)
+
+    def write(self, selection: Selection) -> Tally:
+        """Write one selection; return what it did. A replay that finds everything known writes nothing at all."""
+        tally = Tally()
+        count_selection(selection, tally)
+        if not selection.has_work:
+            return tally
+        batches, run = self._in.store.batches, self._in.run
+        meta = dict(run.meta(batch=selection.id))
+        batches.open(selection.id, "ingest", self._in.survey, run.mode, meta)
+        rows = store_points(self._in, selection, meta, tally)
+        store_stocks(self._in, selection, meta, tally)
+        states: dict[int, dict[str, int]] = {}
+        if self._in.with_states:
+            survey = self._in.store.survey(self._in.survey)
+            work = [_record(item, selection.id) for item in selection.judged if item.channels]
+            found = self._combiner.combine(work, rows.values(), late_alerts(survey, work, rows.values()))
+            tally.counts.update(write_combination(survey, found, meta))
+            mine = {alert.id for alert in work}
+            states = {id_: links for id_, links in found.alert_states.items() if id_ in mine}
+            survey.ledger.set_states({i: links for i, links in found.alert_states.items() if i not in mine})
+        store_alerts(self._in, selection, states, meta, tally)
+        store_rest(self._in, selection, meta, tally)
+        batches.close(
+            selection.id,
+            "done" if self._in.with_states else "stored",
+            {key: tally.counts[key] for key in LEDGER_KEYS},
+            {source: {key: found[key] for key in LEDGER_KEYS} for source, found in tally.sources.items()},
+            sorted({item.alert.night for item in selection.judged}),
+            {channel: sorted(stocks) for channel, stocks in tally.touched.items()},
+        )
+        return tally
+
+
+def _record(item: Judged, batch: int) -> AlertRecord:
+    alert = item.alert
+    verdicts = {**(item.prior.verdict if item.prior else {}), **item.verdicts}
+    codes = {c: max(verdicts[c]["code"], 0) if c in verdicts else 0 for c in item.channels}
+    dps = tuple(point.id for point in alert.points)
+    return AlertRecord(alert.id, alert.stock, alert.jd, alert.night, dps, codes, {}, frozenset((batch,)))
+
+
+class CombinationWriter:
+    """Writes what a T1 of its own made."""
+
+    def __init__(self, store: Store, survey: str, run: RunInfo) -> None:
+        self._store = store
+        self._survey = store.survey(survey)
+        self._run = run
+
+    def write(self, made: tuple[list[AlertRecord], Combination]) -> Tally:
+        """Write states and tickets of some alerts, then say so in the ledger."""
+        alerts, found = made
+        tally = Tally()
+        tally.counts.update(write_combination(self._survey, found, dict(self._run.meta())))
+        self._survey.ledger.set_states(found.alert_states)
+        for alert in alerts:
+            for channel in alert.channel:
+                tally.partition(channel, alert.night)["combined"] += 1
+        tally.counts["combined"] += len(alerts)
+        return tally
+
+
+def write_ahead(items: Iterable[T], write: Callable[[T], Tally], progress: Progress | None = None) -> Tally:
+    """Write items one after the other while the next is being prepared; return what all of them did.
+
+    One item at most is under way, so that memory is bounded and the order of batches kept. Where one fails, nothing
+    later is written, and its error is raised.
+    """
+    total = Tally()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer") as writer:
+        under_way: Future[Tally] | None = None
+        for item in _closing(items):
+            if under_way is not None:
+                _finished(under_way, total, progress)
+            under_way = writer.submit(write, item)
+        if under_way is not None:
+            _finished(under_way, total, progress)
+    return total
+
+
+def _finished(under_way: Future[Tally], total: Tally, progress: Progress | None) -> None:
+    done = under_way.result()
+    total.add(done)
+    if progress is not None:
+        progress(done)
+
+
+def _closing(items: Iterable[T]) -> Iterator[T]:
+    """The items; a generator among them is closed at once where the consumer stops early."""
+    iterator = iter(items)
+    try:
+        yield from iterator
+    finally:
+        close = getattr(iterator, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,294 @@
+"""T0: read packets, let every channel judge every alert once, decode in full what is wanted.
+
+Nothing is written here: a `Selection` says what one batch of packets is to become (`t0_store` writes it).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
+
+from ampel_dagster.instruments.base import Instrument
+from ampel_dagster.model.alert import Alert, Packet
+from ampel_dagster.model.codes import VerdictCode
+from ampel_dagster.model.errors import AlertFormatError
+from ampel_dagster.model.ids import hash64, hash_json
+from ampel_dagster.model.night import ut_night
+from ampel_dagster.model.run import RunInfo, utc_now
+from ampel_dagster.model.stream import Stream
+from ampel_dagster.pipeline.guard import Failure, guarded
+from ampel_dagster.sources.files import BrokenSourceError
+from ampel_dagster.storage.ledger import Prior
+from ampel_dagster.storage.store import Store
+from ampel_dagster.units.bound import ChannelRules
+
+#: A filter's own codes for rejection.
+_OWN_REJECTIONS = range(-255, 0)
+#: Batches whose alerts are remembered: those that may still be on their way to the database, and one more.
+_REMEMBERED = 3
+Verdicts = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    """What an ingestion is about: whose packets, for which channels, in which run."""
+
+    store: Store
+    instrument: Instrument
+    stream: Stream
+    rules: Sequence[ChannelRules]
+    run: RunInfo
+    #: Whether states and tickets are made at once (T0 and T1 together) or by a T1 of their own.
+    with_states: bool = True
+
+    @property
+    def survey(self) -> str:
+        """Name of the survey."""
+        return self.instrument.survey
+
+
+class Judged(NamedTuple):
+    """An alert with what the channels said of it."""
+
+    alert: Alert
+    #: 'new', 'known' or 'rejected', as the ledger counts it.
+    status: str
+    #: Verdicts given in this batch, by channel.
+    verdicts: Verdicts
+    #: Channels that shall have its documents.
+    channels: tuple[str, ...]
+    #: What the ledger said before.
+    prior: Prior | None
+
+
+class Bad(NamedTuple):
+    """A packet that cannot be read."""
+
+    id: int
+    packet: Packet
+    reason: str
+    message: str
+
+
+@dataclass
+class Selection:
+    """One batch of packets, judged."""
+
+    id: int
+    judged: list[Judged] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    bytes: int = 0
+    #: Whether a crashed run began this very batch.
+    resumed: bool = False
+    #: Whether anything has to be written.
+    has_work: bool = False
+
+
+def select(ingestion: Ingestion, packets: Iterable[Packet | BrokenSourceError]) -> Iterator[Selection]:
+    """Batches of packets, judged; lazily, so that one is read while the one before is written."""
+    judge = _Judge(ingestion)
+    for items in _slices(_records(ingestion, packets), ingestion.stream.batch_size):
+        yield judge.batch(items)
+
+
+def _records(
+    ingestion: Ingestion, packets: Iterable[Packet | BrokenSourceError]
+) -> Iterator[tuple[Packet, Alert | Bad]]:
+    first, last = ingestion.stream.start_date.isoformat(), ut_night(_tomorrow_jd())
+    for packet in packets:
+        if isinstance(packet, BrokenSourceError):
+            yield packet.packet, _bad(packet.packet, packet, salt=packet.message)
+            continue
+        for found in ingestion.instrument.decode(packet):
+            if isinstance(found, AlertFormatError):
+                yield packet, _bad(packet, found)
+            elif not first <= found.night <= last:
+                message = f"{found.name} is of {found.night}; nights go from {first} to {last}"
+                yield packet, _bad(packet, AlertFormatError("NIGHT_OUT_OF_RANGE", message))
+            else:
+                yield packet, found
+
+
+def _tomorrow_jd() -> float:
+    return utc_now().timestamp() / 86400 + 2440587.5 + 1
+
+
+def _bad(packet: Packet, error: AlertFormatError, salt: str = "") -> Bad:
+    return Bad(hash64(packet.data + salt.encode()), packet, error.reason, error.message)
+
+
+def _slices(records: Iterator[tuple[Packet, Alert | Bad]], size: int) -> Iterator[list[tuple[Packet, Alert | Bad]]]:
+    while items := list(islice(records, size)):
+        yield items
+
+
+class _Judge:
+    """Judges batches in order; remembers what is on its way to the database."""
+
+    def __init__(self, ingestion: Ingestion) -> None:
+        self._in = ingestion
+        self._survey = ingestion.store.survey(ingestion.survey)
+        self._configs = {rules.channel: rules.config for rules in ingestion.rules}
+        self._knowing = [rules.channel for rules in ingestion.rules if rules.known_stocks != "filter"]
+        self._recent: list[dict[int, Prior]] = []
+        self._recent_first: list[dict[tuple[int, str], tuple[float, int]]] = []
+
+    def batch(self, items: list[tuple[Packet, Alert | Bad]]) -> Selection:
+        alerts = [item for _, item in items if isinstance(item, Alert)]
+        named = [(p.source, p.offset, item.id) for p, item in items]
+        selection = Selection(hash_json(["ingest", self._in.survey, named, self._configs]))
+        selection.bytes = sum(len(packet.data) for packet, _ in items)
+        prior = self._prior(alerts)
+        open_batches = self._open_batches(selection.id, prior.values())
+        selection.resumed = selection.id in open_batches
+        first = self._first_accepted(alerts)
+        self._recent.append({})
+        self._recent_first.append({})
+        self._recent, self._recent_first = self._recent[-_REMEMBERED:], self._recent_first[-_REMEMBERED:]
+        for _, item in sorted(items, key=_in_time):
+            if isinstance(item, Bad):
+                selection.bad.append(item)
+                continue
+            under_way = next((recent[item.id] for recent in reversed(self._recent) if item.id in recent), None)
+            # What this run has judged is no leftover of a crash, though its batch may still be open.
+            unfinished = open_batches if under_way is None else set()
+            judged = self._judge(selection, item, under_way or prior.get(item.id), unfinished, first)
+            if judged is not None:
+                selection.judged.append(judged)
+        known_bad = self._in.store.quarantine.known([bad.id for bad in selection.bad]) if selection.bad else set()
+        new_bad = any(bad.id not in known_bad for bad in selection.bad)
+        selection.has_work = selection.resumed or new_bad or any(j.verdicts or j.channels for j in selection.judged)
+        return selection
+
+    def _prior(self, alerts: Sequence[Alert]) -> dict[int, Prior]:
+        return self._survey.ledger.prior([alert.id for alert in alerts])
+
+    def _open_batches(self, own: int, prior: Iterable[Prior]) -> set[int]:
+        """Batches that gave earlier verdicts and were never finished, and this one if it was begun before."""
+        ids = {verdict["batch"] for p in prior for verdict in p.verdict.values()} | {own}
+        return {id_ for id_, state in self._in.store.batches.states(ids).items() if state == "open"}
+
+    def _first_accepted(self, alerts: Sequence[Alert]) -> dict[tuple[int, str], tuple[float, int]]:
+        if not self._knowing:
+            return {}
+        first = self._survey.ledger.first_accepted([alert.stock for alert in alerts], self._knowing)
+        for recent in self._recent_first:
+            for key, seen in recent.items():
+                first[key] = min(first.get(key, seen), seen)
+        return first
+
+    def _judge(
+        self,
+        selection: Selection,
+        alert: Alert,
+        prior: Prior | None,
+        open_batches: set[int],
+        first: dict[tuple[int, str], tuple[float, int]],
+    ) -> Judged | None:
+        """Verdicts of the channels that have none of their present configuration yet."""
+        verdicts: Verdicts = {}
+        again: list[str] = []
+        unfinished = False
+        for rules in self._in.rules:
+            old = prior.verdict.get(rules.channel) if prior else None
+            if old is None or old["config"] != rules.config:
+                continue
+            taken = prior is not None and rules.channel in prior.channel
+            mine = old["batch"] in open_batches
+            if mine or (taken and prior is not None and self._in.with_states and rules.view not in prior.state):
+                again += [rules.channel] if taken else []
+                unfinished |= mine
+        try:
+            for rules in self._in.rules:
+                old = prior.verdict.get(rules.channel) if prior else None
+                if old is None or old["config"] != rules.config:
+                    verdicts[rules.channel] = self._verdict(selection, alert, rules, first)
+            accepted = [c for c, v in verdicts.items() if v["code"] >= 0]
+            richer = prior is not None and bool(prior.channel) and alert.rank > prior.rank
+            channels = (*accepted, *again, *(sorted(prior.channel) if richer and prior else ()))
+            if channels:
+                _ = alert.points  # decoded here, so that a broken history is found before anything is written
+        except AlertFormatError as error:
+            selection.bad.append(_bad(alert.packet, error))
+            return None
+        status = _status(verdicts, accepted, again, unfinished)
+        self._remember(alert, verdicts, tuple(dict.fromkeys(channels)), prior, first)
+        return Judged(alert, status, verdicts, tuple(dict.fromkeys(channels)), prior)
+
+    def _verdict(
+        self,
+        selection: Selection,
+        alert: Alert,
+        rules: ChannelRules,
+        first: Mapping[tuple[int, str], tuple[float, int]],
+    ) -> dict[str, Any]:
+        verdict: dict[str, Any] = {"config": rules.config, "batch": selection.id}
+        if not self._in.instrument.covers(rules.access, alert.tag):
+            return verdict | {"code": VerdictCode.NO_ACCESS.value}
+        seen = first.get((alert.stock, rules.channel))
+        known = rules.known_stocks != "filter" and seen is not None and seen < (alert.jd, alert.id)
+        if known and rules.known_stocks == "bypass":
+            return verdict | {"code": VerdictCode.ACCEPTED.value, "known_stock": True}
+        code = VerdictCode.ACCEPTED.value
+        if rules.filter is not None:
+            answer = guarded(rules.filter.accept, alert)
+            if isinstance(answer, Failure):
+                selection.failures[(f"filter of {rules.channel}", answer.message)] += 1
+                verdict["error"] = answer.message
+                code = VerdictCode.EXCEPTION.value
+            else:
+                code = _code(answer)
+        if known and code < 0:
+            if rules.known_stocks == "overrule":
+                verdict["overruled"] = code
+            return verdict | {"code": VerdictCode.ACCEPTED.value, "known_stock": True}
+        return verdict | {"code": code}
+
+    def _remember(
+        self,
+        alert: Alert,
+        verdicts: Verdicts,
+        channels: tuple[str, ...],
+        prior: Prior | None,
+        first: dict[tuple[int, str], tuple[float, int]],
+    ) -> None:
+        """A second packet of this alert, or a further alert of its stock, may come before this one is stored."""
+        before = prior or Prior({}, frozenset(), {}, 0)
+        states = dict.fromkeys((rules.view for rules in self._in.rules), 0) if channels else before.state
+        merged = Prior(
+            {**before.verdict, **verdicts},
+            before.channel | set(channels),
+            states,
+            max(before.rank, alert.rank),
+        )
+        self._recent[-1][alert.id] = merged
+        for channel in channels:
+            if channel in self._knowing:
+                key, seen = (alert.stock, channel), (alert.jd, alert.id)
+                first[key] = self._recent_first[-1][key] = min(first.get(key, seen), seen)
+
+
+def _in_time(item: tuple[Packet, Alert | Bad]) -> tuple[float, int]:
+    found = item[1]
+    return (found.jd, found.id) if isinstance(found, Alert) else (float("inf"), found.id)
+
+
+def _status(verdicts: Verdicts, accepted: list[str], again: list[str], unfinished: bool) -> str:
+    """How the ledger counts a packet; what a crashed attempt at the same work did counts as done now."""
+    if accepted or (again and unfinished):
+        return "new"
+    return "rejected" if verdicts or unfinished else "known"
+
+
+def _code(answer: bool | int | None) -> int:
+    """A filter's answer as a verdict code."""
+    if answer is True:
+        return VerdictCode.ACCEPTED.value
+    if answer is None or answer is False:
+        return VerdictCode.REJECTED.value
+    number = int(answer)
+    if number > 0 or number in _OWN_REJECTIONS:
+        return number
+    return VerdictCode.REJECTED.value

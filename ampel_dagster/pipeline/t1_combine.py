@@ -1,0 +1,342 @@
+"""T1: join datapoints to states, and make the tickets for what is to be computed on them.
+
+A state never sees the future: it joins points with jd <= the alert's jd. Alerts of a stock are taken in the order of
+(jd, id), and a point becomes visible with the first alert of the work that carries it, so that states are the same
+however the work is cut into batches. A point that comes late gives later alerts of its stock one more state.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ampel_dagster.instruments.base import Instrument
+from ampel_dagster.model.ids import hash_ints, state_link
+from ampel_dagster.model.stock import State
+from ampel_dagster.storage.ledger import AlertRecord
+from ampel_dagster.storage.points import PointRow
+from ampel_dagster.storage.store import SurveyStore
+from ampel_dagster.units.base import PointUnit
+from ampel_dagster.units.bound import ChannelRules, Product, in_order
+
+Meta = Mapping[str, Any]
+
+
+@dataclass
+class StateDraft:
+    """A state that shall be there."""
+
+    stock: int
+    dps: tuple[int, ...]
+    night: str
+    jd: float
+    channels: set[str] = field(default_factory=set)
+    alerts: set[int] = field(default_factory=set)
+
+
+@dataclass
+class TicketDraft:
+    """A ticket that shall be there."""
+
+    product: Product
+    stock: int
+    input: int
+    link: int
+    night: str
+    channels: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Combination:
+    """What T1 makes of some alerts."""
+
+    states: dict[int, StateDraft] = field(default_factory=dict)
+    tickets: dict[int, TicketDraft] = field(default_factory=dict)
+    #: Links by alert and view.
+    alert_states: dict[int, dict[str, int]] = field(default_factory=dict)
+    #: Channels that points of the states lack, by point.
+    point_channels: dict[int, set[str]] = field(default_factory=dict)
+    #: Stocks with new alerts by channel, whose stock products are to be computed anew.
+    renewed: set[int] = field(default_factory=set)
+
+
+class Combiner:
+    """Makes states and tickets by the rules of some channels."""
+
+    def __init__(self, instrument: Instrument, rules: Sequence[ChannelRules]) -> None:
+        self._instrument = instrument
+        self._rules = {r.channel: r for r in rules}
+        self._products = {
+            r.channel: [(request, product) for request in r.requests for product in in_order(request.product)]
+            for r in rules
+        }
+        self._covers: dict[tuple[str, tuple[str, ...]], bool] = {}
+
+    def combine(
+        self,
+        work: Iterable[AlertRecord],
+        rows: Iterable[PointRow],
+        later: Iterable[AlertRecord] = (),
+    ) -> Combination:
+        """States of the alerts in `work`; `rows` are all points of their stocks.
+
+        `later`: alerts that have a state already and may get one more, because a point came late.
+        """
+        found = Combination()
+        by_stock: dict[int, list[PointRow]] = {}
+        for row in rows:
+            for stock in row.stock:
+                by_stock.setdefault(stock, []).append(row)
+        alerts: dict[int, list[AlertRecord]] = {}
+        for alert in work:
+            alerts.setdefault(alert.stock, []).append(alert)
+        stated: dict[int, list[AlertRecord]] = {}
+        for alert in later:
+            stated.setdefault(alert.stock, []).append(alert)
+        for stock, mine in alerts.items():
+            self._stock(found, sorted(mine, key=_in_time), by_stock.get(stock, []), stated.get(stock, []))
+        return found
+
+    def _stock(
+        self, found: Combination, work: list[AlertRecord], rows: list[PointRow], later: list[AlertRecord]
+    ) -> None:
+        batches = frozenset[int]().union(*(alert.batches for alert in work))
+        carried = {id_ for alert in work for id_ in alert.dps}
+        hidden = {row.id: row for row in rows if row.batch in batches and row.id in carried}
+        visible = [row for row in rows if row.id not in hidden]
+        done = [alert for alert in later if alert.id not in {a.id for a in work}]
+        for alert in work:
+            fresh = [hidden.pop(id_) for id_ in alert.dps if id_ in hidden]
+            visible += fresh
+            self._state(found, alert, visible)
+            late = min((row.jd for row in fresh), default=float("inf"))
+            for earlier in done:
+                if earlier.jd > late:
+                    self._state(found, earlier, visible)
+            done.append(alert)
+
+    def _state(self, found: Combination, alert: AlertRecord, visible: Sequence[PointRow]) -> None:
+        links: dict[str, tuple[int, list[PointRow]]] = {}
+        for channel, code in alert.channel.items():
+            rules = self._rules.get(channel)
+            if rules is None:
+                continue
+            if rules.view not in links:
+                links[rules.view] = self._join(found, alert, rules, visible)
+            link, rows = links[rules.view]
+            state = found.states[link]
+            state.channels.add(channel)
+            state.alerts.add(alert.id)
+            for row in rows:
+                if channel not in row.channel:
+                    found.point_channels.setdefault(row.id, set()).add(channel)
+            self._tickets(found, alert, channel, code, link, rows)
+        found.alert_states[alert.id] = {view: link for view, (link, _) in links.items()}
+
+    def _join(
+        self, found: Combination, alert: AlertRecord, rules: ChannelRules, visible: Sequence[PointRow]
+    ) -> tuple[int, list[PointRow]]:
+        mine = {row.id: row for row in visible if row.jd <= alert.jd and self._may_see(rules, row.tag)}
+        ids = rules.combiner.combine([(row.id, row.kind, row.jd, row.sensor) for row in mine.values()])
+        dps = tuple(sorted(set(ids)))
+        link = state_link(rules.combiner_id, alert.stock, dps)
+        if link not in found.states:
+            found.states[link] = StateDraft(alert.stock, dps, alert.night, alert.jd)
+        return link, [mine[id_] for id_ in dps]
+
+    def retake(
+        self, found: Combination, alert: AlertRecord, states: Mapping[int, State], rows: Iterable[PointRow]
+    ) -> None:
+        """Keep the states that an alert has; make the tickets that its channels ask for by now."""
+        by_id = {row.id: row for row in rows}
+        for channel, code in alert.channel.items():
+            rules = self._rules.get(channel)
+            state = states.get(alert.state.get(rules.view, 0)) if rules else None
+            if state is None:
+                continue
+            draft = StateDraft(state.stock, state.dps, state.night, alert.jd)
+            found.states.setdefault(state.link, draft).channels.add(channel)
+            mine = [by_id[id_] for id_ in state.dps if id_ in by_id]
+            self._tickets(found, alert, channel, code, state.link, mine, renew=False)
+
+    def _may_see(self, rules: ChannelRules, tag: tuple[str, ...]) -> bool:
+        key = (rules.view, tag)
+        if key not in self._covers:
+            self._covers[key] = self._instrument.covers(rules.access, tag)
+        return self._covers[key]
+
+    def _tickets(
+        self,
+        found: Combination,
+        alert: AlertRecord,
+        channel: str,
+        code: int,
+        link: int,
+        rows: list[PointRow],
+        *,
+        renew: bool = True,
+    ) -> None:
+        for request, product in self._products[channel]:
+            if not request.wants(code):
+                continue
+            for input_ in _inputs(product, alert.stock, link, rows):
+                id_ = hash_ints(product.id, input_)
+                draft = found.tickets.get(id_)
+                if draft is None:
+                    draft = TicketDraft(product, alert.stock, input_, link, alert.night)
+                    found.tickets[id_] = draft
+                draft.channels.add(channel)
+                if renew and product.of_stock:
+                    found.renewed.add(id_)
+
+
+def _in_time(alert: AlertRecord) -> tuple[float, int]:
+    return alert.jd, alert.id
+
+
+def _inputs(product: Product, stock: int, link: int, rows: list[PointRow]) -> list[int]:
+    """What a product is computed on: the state, the stock, or points of the state."""
+    if product.of_state:
+        return [link]
+    if product.of_stock:
+        return [stock]
+    unit = product.unit
+    if not isinstance(unit, PointUnit):
+        raise TypeError(f"{type(unit).__name__} is neither a state, a stock nor a point unit")
+    points = sorted((row.jd, row.id) for row in rows if row.kind in unit.kinds)
+    ids = [id_ for _, id_ in points]
+    return {"first": ids[:1], "last": ids[-1:], "all": ids}[unit.eligible]
+
+
+def late_alerts(survey: SurveyStore, work: Sequence[AlertRecord], rows: Iterable[PointRow]) -> list[AlertRecord]:
+    """Alerts outside `work` that have a state and are later than a point that the work brings."""
+    batches = frozenset[int]().union(*(alert.batches for alert in work)) if work else frozenset()
+    stocks = {alert.stock for alert in work}
+    newest: dict[int, float] = {}
+    earliest: dict[int, float] = {}
+    for row in rows:
+        for stock in stocks.intersection(row.stock):
+            if row.batch in batches:
+                earliest[stock] = min(earliest.get(stock, row.jd), row.jd)
+            elif row.kind != "forced":
+                newest[stock] = max(newest.get(stock, row.jd), row.jd)
+    concerned = {stock: jd for stock, jd in earliest.items() if newest.get(stock, jd) > jd}
+    return survey.ledger.later_alerts(concerned)
+
+
+def write_combination(survey: SurveyStore, found: Combination, meta: Meta) -> dict[str, int]:
+    """Write states and tickets; return how many are new."""
+    survey.points.add_channels(_grouped(found.point_channels))
+    new_states = _write_states(survey, found, meta)
+    new_tickets = _write_tickets(survey, found, meta)
+    return {"t1": new_states, "t2": new_tickets}
+
+
+def _write_states(survey: SurveyStore, found: Combination, meta: Meta) -> int:
+    there = survey.states.channels(found.states)
+    new = [_state_document(link, s, meta) for link, s in found.states.items() if link not in there]
+    duplicates = survey.states.insert(new)
+    there |= survey.states.channels(duplicates) if duplicates else {}
+    missing = {link: found.states[link].channels - there[link] for link in there}
+    survey.states.add_channels(_grouped({link: channels for link, channels in missing.items() if channels}))
+    return len(new) - len(duplicates)
+
+
+def _write_tickets(survey: SurveyStore, found: Combination, meta: Meta) -> int:
+    tickets = survey.tickets
+    there = tickets.known(found.tickets)
+    new = [_ticket_document(id_, t, meta) for id_, t in found.tickets.items() if id_ not in there]
+    duplicates = tickets.insert(new)
+    renewed = [id_ for id_ in there if id_ in found.renewed]
+    there |= tickets.known(duplicates) if duplicates else {}
+    channels = {id_: found.tickets[id_].channels - had for id_, (had, _) in there.items()}
+    tickets.add_channels(_grouped({id_: c for id_, c in channels.items() if c}))
+    members = {
+        id_: _members(found.tickets[id_]) - had
+        for id_, (_, had) in there.items()
+        if not found.tickets[id_].product.of_state
+    }
+    tickets.add_members(_grouped({id_: m for id_, m in members.items() if m}))
+    tickets.request_rerun(renewed)
+    return len(new) - len(duplicates)
+
+
+def _grouped(values: Mapping[int, set[str]]) -> dict[tuple[str, ...], list[int]]:
+    grouped: dict[tuple[str, ...], list[int]] = {}
+    for id_, found in values.items():
+        grouped.setdefault(tuple(sorted(found)), []).append(id_)
+    return grouped
+
+
+def _members(ticket: TicketDraft) -> set[str]:
+    return {f"{channel}|{ticket.night}" for channel in ticket.channels}
+
+
+def _state_document(link: int, state: StateDraft, meta: Meta) -> dict[str, Any]:
+    return {
+        "_id": link,
+        "stock": state.stock,
+        "dps": list(state.dps),
+        "alerts": sorted(state.alerts),
+        "channel": sorted(state.channels),
+        "night": state.night,
+        "jd": state.jd,
+        "meta": meta,
+    }
+
+
+def _ticket_document(id_: int, ticket: TicketDraft, meta: Meta) -> dict[str, Any]:
+    product = ticket.product
+    document: dict[str, Any] = {
+        "_id": id_,
+        "product": product.name,
+        "product_id": product.id,
+        "unit": type(product.unit).__name__,
+        "version": product.version,
+        "stock": ticket.stock,
+        "input": ticket.input,
+        "channel": sorted(ticket.channels),
+        "code": -1,
+        "body": [],
+        "attempts": 0,
+        "meta": meta,
+    }
+    if product.of_state:
+        document |= {"link": ticket.link, "night": ticket.night}
+    else:
+        document["member"] = sorted(_members(ticket))
+    return document
+
+
+def combine_stored(
+    survey: SurveyStore,
+    instrument: Instrument,
+    rules: Sequence[ChannelRules],
+    alerts: Iterable[AlertRecord],
+    size: int = 500,
+) -> Iterator[tuple[list[AlertRecord], Combination]]:
+    """T1 by itself: alerts come from the database, sorted by stock; a stock is never split over two chunks.
+
+    Alerts that lack a state of one of their channels get it; for the others only missing tickets are made.
+    """
+    combiner = Combiner(instrument, rules)
+    views = {r.channel: r.view for r in rules}
+    for chunk in _chunks(alerts, size):
+        rows = survey.points.rows_of_stocks(sorted({alert.stock for alert in chunk}))
+        lacking = [a for a in chunk if any(views[c] not in a.state for c in a.channel if c in views)]
+        found = combiner.combine(lacking, rows, late_alerts(survey, lacking, rows))
+        having = [alert for alert in chunk if alert.id not in found.alert_states]
+        states = survey.states.load({link for alert in having for link in alert.state.values()})
+        for alert in having:
+            combiner.retake(found, alert, states, rows)
+        yield chunk, found
+
+
+def _chunks(alerts: Iterable[AlertRecord], size: int) -> Iterator[list[AlertRecord]]:
+    chunk: list[AlertRecord] = []
+    for alert in alerts:
+        if len(chunk) >= size and chunk[-1].stock != alert.stock:
+            yield chunk
+            chunk = []
+        chunk.append(alert)
+    if chunk:
+        yield chunk

@@ -1,0 +1,266 @@
+"""T2: take tickets in batches, load what their units need in bulk, compute, and write the results in bulk."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from ampel_dagster.instruments.base import Instrument
+from ampel_dagster.model.codes import OPEN, DocumentCode
+from ampel_dagster.model.datapoint import DataPoint
+from ampel_dagster.model.ids import hash_ints, hash_json
+from ampel_dagster.model.result import UnitResult
+from ampel_dagster.model.run import RunInfo
+from ampel_dagster.model.stock import State, Stock
+from ampel_dagster.pipeline.guard import Failure, guarded
+from ampel_dagster.pipeline.t2_values import digest, storable
+from ampel_dagster.pipeline.tally import Tally
+from ampel_dagster.storage.store import Store, SurveyStore
+from ampel_dagster.storage.tickets import Outcome, Ticket
+from ampel_dagster.units.base import LightCurveUnit, PointUnit, StateUnit, StockUnit, T2Return, Tied
+from ampel_dagster.units.bound import Product
+
+#: Attempts after which a ticket that keeps killing its worker is given up.
+MAX_ATTEMPTS = 5
+_OPEN = frozenset(code.value for code in OPEN)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What a T2 run is about."""
+
+    store: Store
+    instrument: Instrument
+    products: Sequence[Product]
+    run: RunInfo
+    #: Restricts tickets to channels and nights; empty: all.
+    where: Mapping[str, Any]
+    #: Tickets a batch.
+    size: int = 500
+    #: Seconds after which a ticket whose worker died is taken up by another.
+    lease_s: float = 600.0
+
+    @property
+    def survey(self) -> SurveyStore:
+        """Collections of the survey."""
+        return self.store.survey(self.instrument.survey)
+
+
+class Results(NamedTuple):
+    """A batch of tickets that were worked on."""
+
+    product: Product
+    outcomes: list[Outcome]
+    #: Tickets to give back, with the reason.
+    waiting: list[Ticket]
+
+
+def augment(augmentation: Augmentation) -> Iterator[Results]:
+    """Work on all tickets there are, product by product in the order of their dependencies."""
+    tickets, run = augmentation.survey.tickets, augmentation.run
+    for product in augmentation.products:
+        tickets.wake(product.id)
+        while True:
+            batch = tickets.claim(
+                product.id, run.run, augmentation.size, augmentation.lease_s, dict(augmentation.where)
+            )
+            if not batch:
+                break
+            yield _work(augmentation, product, batch)
+
+
+def write_results(augmentation: Augmentation, results: Results) -> Tally:
+    """Write outcomes and journal; tell reactions about stocks whose results are new or changed."""
+    product, outcomes = results.product, results.outcomes
+    survey, run = augmentation.survey, augmentation.run
+    survey.tickets.release(results.waiting, DocumentCode.PENDING_DEPENDENCY)
+    tally = _tally(results)
+    if not outcomes:
+        return tally
+    batch_id = hash_json(["t2", run.run, product.id, sorted(outcome.ticket.id for outcome in outcomes)])
+    versions = dict(product.unit.data_versions())
+    meta = dict(run.meta(batch=batch_id, **({"data": versions} if versions else {})))
+    if tally.touched:
+        touched = {channel: sorted(stocks) for channel, stocks in tally.touched.items()}
+        augmentation.store.batches.announce(
+            batch_id, "t2", augmentation.instrument.survey, run.mode, tally.nights, touched, meta
+        )
+    unit = {"unit": type(product.unit).__name__, "version": product.version}
+    survey.tickets.finish(outcomes, unit, meta)
+    augmentation.store.journal.write([_entry(augmentation, product, o, batch_id, meta) for o in outcomes])
+    return tally
+
+
+def _tally(results: Results) -> Tally:
+    tally = Tally()
+    name = results.product.name
+    for outcome in results.outcomes:
+        ticket = outcome.ticket
+        tally.counts["computed" if outcome.code >= 0 else "failed"] += 1
+        if outcome.error is not None:
+            tally.failures[(f"product {name}", outcome.error["message"])] += 1
+        for channel in ticket.channel:
+            if outcome.digest != ticket.digest:
+                tally.touch(channel, [ticket.stock])
+            for night in ticket.nights:
+                tally.partition(channel, night)["computed"] += 1
+    tally.counts["waiting"] += len(results.waiting)
+    return tally
+
+
+def _entry(
+    augmentation: Augmentation, product: Product, outcome: Outcome, batch: int, meta: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "_id": hash_ints(batch, outcome.ticket.id),
+        "run": augmentation.run.run,
+        "tier": 2,
+        "survey": augmentation.instrument.survey,
+        "stock": outcome.ticket.stock,
+        "channel": list(outcome.ticket.channel),
+        "action": "compute",
+        "product": product.name,
+        "t2": outcome.ticket.id,
+        "code": outcome.code,
+        "duration_s": outcome.duration_s,
+        "batch": batch,
+        "ts": meta["ts"],
+    }
+
+
+def _work(augmentation: Augmentation, product: Product, batch: list[Ticket]) -> Results:
+    """Compute one batch of tickets of one product."""
+    worn_out = [t for t in batch if t.attempts >= MAX_ATTEMPTS]
+    outcomes = [_failed(t, DocumentCode.TOO_MANY_TRIALS, f"given up after {t.attempts} attempts") for t in worn_out]
+    waiting: list[Ticket] = []
+    ready: list[tuple[Ticket, Tied]] = []
+    tied = _Dependencies(augmentation, product, batch)
+    for ticket in batch:
+        if ticket.attempts >= MAX_ATTEMPTS:
+            continue
+        found = tied.of(ticket)
+        if isinstance(found, dict):
+            ready.append((ticket, found))
+        elif found == DocumentCode.PENDING_DEPENDENCY:
+            waiting.append(ticket)
+        else:
+            outcomes.append(_failed(ticket, found, f"a product that it requires: {found.name}"))
+    inputs = _Inputs(augmentation, product, [ticket for ticket, _ in ready])
+    outcomes += [_compute(inputs, ticket, found) for ticket, found in ready]
+    return Results(product, outcomes, waiting)
+
+
+class _Dependencies:
+    """Results that the tickets of a tied unit build upon, loaded in one query."""
+
+    def __init__(self, augmentation: Augmentation, product: Product, batch: Sequence[Ticket]) -> None:
+        self._required = product.requires
+        inputs = {ticket.input for ticket in batch} | {ticket.stock for ticket in batch}
+        ids = [required.id for required in self._required]
+        self._found = augmentation.survey.tickets.results(ids, inputs) if ids else {}
+
+    def of(self, ticket: Ticket) -> dict[str, Mapping[str, Any]] | DocumentCode:
+        """Bodies by unit, or the code that says why they are not there."""
+        bodies: dict[str, Mapping[str, Any]] = {}
+        for required in self._required:
+            input_ = ticket.stock if required.of_stock else ticket.input
+            document = self._found.get((required.id, input_))
+            if document is None:
+                return DocumentCode.MISSING_DEPENDENCY
+            if document["code"] in _OPEN:
+                return DocumentCode.PENDING_DEPENDENCY
+            if document["code"] < 0:
+                return DocumentCode.FAILED_DEPENDENCY
+            bodies[type(required.unit).__name__] = document["result"]
+        return bodies
+
+
+class _Inputs:
+    """What the tickets of one batch are computed on, loaded in one query each."""
+
+    def __init__(self, augmentation: Augmentation, product: Product, batch: Sequence[Ticket]) -> None:
+        self.unit = product.unit
+        self._instrument = augmentation.instrument
+        survey, ids = augmentation.survey, [ticket.input for ticket in batch]
+        self._states: dict[int, State] = {}
+        self._points: dict[int, DataPoint] = {}
+        self._stocks: dict[int, Stock] = {}
+        if isinstance(self.unit, StockUnit):
+            self._stocks = survey.stocks.load(ids)
+        elif isinstance(self.unit, PointUnit):
+            self._points = survey.points.load(ids, self.unit.needs)
+        else:
+            self._states = survey.states.load(ids)
+            needs = self.unit.needs if isinstance(self.unit, StateUnit) else self._instrument.light_curve_fields
+            if needs is None or needs:
+                dps = {id_ for state in self._states.values() for id_ in state.dps}
+                self._points = survey.points.load(dps, needs)
+        self._without_points = isinstance(self.unit, StateUnit) and self.unit.needs == ()
+
+    def process(self, ticket: Ticket, tied: Tied) -> T2Return | Failure | DocumentCode:
+        """Call the unit; a code where what it needs is not there."""
+        unit = self.unit
+        if isinstance(unit, StockUnit):
+            stock = self._stocks.get(ticket.input)
+            return DocumentCode.UNKNOWN_LINK if stock is None else guarded(unit.process, stock, tied)
+        if isinstance(unit, PointUnit):
+            point = self._points.get(ticket.input)
+            return DocumentCode.UNKNOWN_LINK if point is None else guarded(unit.process, point, tied)
+        state = self._states.get(ticket.input)
+        if state is None:
+            return DocumentCode.UNKNOWN_LINK
+        points: list[DataPoint] = []
+        if not self._without_points:
+            points = [self._points[id_] for id_ in state.dps if id_ in self._points]
+            if len(points) < len(state.dps):
+                return DocumentCode.MISSING_INFO
+            points.sort(key=lambda point: (point.jd, point.id))
+        if isinstance(unit, LightCurveUnit):
+            return guarded(unit.process, self._instrument.light_curve(state.stock, points), tied)
+        if isinstance(unit, StateUnit):
+            return guarded(unit.process, state, points, tied)
+        raise TypeError(f"{type(unit).__name__} is of no kind that T2 knows")
+
+
+def _compute(inputs: _Inputs, ticket: Ticket, tied: Tied) -> Outcome:
+    start = perf_counter()
+    answer = inputs.process(ticket, tied)
+    duration_s = round(perf_counter() - start, 6)
+    if isinstance(answer, DocumentCode):
+        return _failed(ticket, answer, f"{type(inputs.unit).__name__}: its input is not there")
+    if isinstance(answer, Failure):
+        error = {"message": answer.message, "traceback": answer.traceback}
+        return _outcome(ticket, DocumentCode.EXCEPTION, None, error, (), duration_s)
+    result = answer if isinstance(answer, UnitResult) else UnitResult(answer)
+    if result.code < 0:
+        message = f"{type(inputs.unit).__name__} returned the code {result.code}; units may use 0 and above"
+        return _failed(ticket, DocumentCode.ERROR, message)
+    try:
+        body = storable(result.body)
+        if not isinstance(body, dict):
+            raise TypeError(f"a unit returns a dict or a UnitResult, not {type(result.body).__name__}")
+    except TypeError as error:
+        return _failed(ticket, DocumentCode.ERROR, f"{type(inputs.unit).__name__}: {error}")
+    return _outcome(ticket, result.code, body, None, result.tags, duration_s)
+
+
+def _failed(ticket: Ticket, code: DocumentCode, message: str) -> Outcome:
+    return _outcome(ticket, code, None, {"message": message}, (), 0.0)
+
+
+def _outcome(
+    ticket: Ticket,
+    code: int,
+    body: Mapping[str, Any] | None,
+    error: Mapping[str, str] | None,
+    tags: tuple[str, ...],
+    duration_s: float,
+) -> Outcome:
+    return Outcome(ticket, int(code), body, digest(int(code), body), error, tags, duration_s)
+
+
+def status(survey: SurveyStore, products: Sequence[Product]) -> dict[str, Counter[int]]:
+    """Number of documents by product and code."""
+    found = survey.tickets.count_by_code()
+    return {product.name: Counter(found.get(product.id, {})) for product in products}

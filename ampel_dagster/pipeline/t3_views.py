@@ -1,0 +1,159 @@
+"""T3: the objects of a channel and night as the channel may see them.
+
+Rights are enforced here and in the queries: a view holds only what carries the channel's name.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from typing import Any
+
+from ampel_dagster.instruments.base import Instrument
+from ampel_dagster.model.datapoint import DataPoint
+from ampel_dagster.model.ids import hash_ints
+from ampel_dagster.model.light_curve import LightCurve
+from ampel_dagster.model.result import T2Result
+from ampel_dagster.model.stock import State, Stock
+from ampel_dagster.model.view import TransientView
+from ampel_dagster.storage.ledger import AlertRecord
+from ampel_dagster.storage.store import SurveyStore
+from ampel_dagster.units.base import PointUnit
+from ampel_dagster.units.bound import ChannelRules, Product, in_order
+
+_CHUNK = 500
+#: Of the results of several versions only what says where they came from.
+_ELEMENT = {"body.version": 1, "body.code": 1, "body.meta": 1}
+
+
+def load_views(
+    survey: SurveyStore,
+    instrument: Instrument,
+    rules: ChannelRules,
+    night: str,
+    stocks: frozenset[int] | None = None,
+) -> Iterator[TransientView]:
+    """Views of the stocks of which the channel accepted an alert in this night, in order of their id."""
+    records = survey.ledger.accepted([rules.channel], [night])
+    grouped = (list(alerts) for _, alerts in groupby(records, key=lambda alert: alert.stock))
+    wanted = (alerts for alerts in grouped if stocks is None or alerts[-1].stock in stocks)
+    loader = _Loader(survey, instrument, rules, night)
+    while chunk := list(islice(wanted, _CHUNK)):
+        yield from loader.load(chunk)
+
+
+class _Loader:
+    def __init__(self, survey: SurveyStore, instrument: Instrument, rules: ChannelRules, night: str) -> None:
+        self._survey = survey
+        self._instrument = instrument
+        self._rules = rules
+        self._night = night
+        products = [product for request in rules.requests for product in in_order(request.product)]
+        self._products = {product.id: product for product in products}
+
+    def load(self, chunk: Sequence[list[AlertRecord]]) -> Iterator[TransientView]:
+        """Views of some stocks, with one query a collection."""
+        channel, view = self._rules.channel, self._rules.view
+        with_state = [alerts for alerts in chunk if view in alerts[-1].state]
+        links = [alerts[-1].state[view] for alerts in with_state]
+        ids = [alerts[-1].stock for alerts in with_state]
+        states = self._survey.states.load(links)
+        history = self._survey.states.of_stocks(ids, channel)
+        stocks = self._survey.stocks.load(ids)
+        dps = {id_ for state in states.values() for id_ in state.dps}
+        points = self._survey.points.load(dps, channel=channel)
+        results = self._results(states, points)
+        sources = self._sources([alerts[-1].id for alerts in with_state])
+        for alerts in with_state:
+            last = alerts[-1]
+            state, stock = states.get(last.state[view]), stocks.get(last.stock)
+            if state is None or stock is None:
+                continue
+            past = tuple(link for jd, link in history.get(stock.id, ()) if jd <= last.jd)
+            found = tuple(sorted((points[i] for i in state.dps if i in points), key=lambda p: (p.jd, p.id)))
+            yield self._view(alerts, state, stock, found, past, results, sources[last.id])
+
+    def _view(
+        self,
+        alerts: Sequence[AlertRecord],
+        state: State,
+        stock: Stock,
+        points: tuple[DataPoint, ...],
+        past: tuple[int, ...],
+        results: Mapping[int, T2Result],
+        source: Mapping[str, Any],
+    ) -> TransientView:
+        found = {}
+        for product in self._products.values():
+            for id_ in reversed(self._result_ids(product, state, points)):
+                if id_ in results:
+                    found[product.name] = results[id_]
+                    break
+        return TransientView(
+            survey=self._survey.survey,
+            channel=self._rules.channel,
+            night=self._night,
+            stock=stock.id,
+            name=stock.name,
+            tag=stock.tag,
+            ra_deg=stock.ra_deg,
+            dec_deg=stock.dec_deg,
+            alerts=tuple(alert.id for alert in alerts),
+            source=source["source"]["file"],
+            offset=source["source"]["offset"],
+            run=source["meta"]["run"],
+            link=state.link,
+            points=points,
+            states=past,
+            t2=found,
+            build_light_curve=self._light_curve,
+            read_cutouts=self._survey.cutouts.load,
+        )
+
+    def _light_curve(self, view: TransientView) -> LightCurve:
+        return self._instrument.light_curve(view.stock, view.points)
+
+    def _sources(self, alerts: Sequence[int]) -> dict[int, dict[str, Any]]:
+        fields = {"source": 1, "meta.run": 1}
+        return {d["_id"]: d for d in self._survey.ledger.alert.find({"_id": {"$in": list(alerts)}}, fields)}
+
+    def _result_ids(self, product: Product, state: State, points: Sequence[DataPoint]) -> list[int]:
+        """Ids of the documents that a product may have for a state; of points the newest comes last."""
+        if product.of_state:
+            return [hash_ints(product.id, state.link)]
+        if product.of_stock:
+            return [hash_ints(product.id, state.stock)]
+        kinds = product.unit.kinds if isinstance(product.unit, PointUnit) else ()
+        return [hash_ints(product.id, point.id) for point in points if point.kind in kinds]
+
+    def _results(self, states: Mapping[int, State], points: Mapping[int, DataPoint]) -> dict[int, T2Result]:
+        ids: list[int] = []
+        for state in states.values():
+            mine = sorted((points[i] for i in state.dps if i in points), key=lambda p: (p.jd, p.id))
+            for product in self._products.values():
+                ids += self._result_ids(product, state, mine)
+        fields = {"product": 1, "unit": 1, "version": 1, "code": 1, "result": 1, "input": 1, "channel": 1}
+        return {
+            id_: _result(d, self._products[d["product_id"]].name)
+            for id_, d in self._survey.tickets.by_id(ids, {**fields, "product_id": 1, **_ELEMENT}).items()
+            if d.get("result") is not None and self._rules.channel in d["channel"]
+        }
+
+
+def _result(d: Mapping[str, Any], product: str) -> T2Result:
+    """The newest valid result: of a document whose last attempt failed, the one before."""
+    element = d["body"][-1]
+    for candidate in d["body"]:
+        if candidate["version"] == d["version"]:
+            element = candidate
+    meta = element["meta"]
+    return T2Result(
+        product=product,
+        unit=d["unit"],
+        version=d["version"],
+        code=element["code"],
+        body=d["result"],
+        id=d["_id"],
+        input=d["input"],
+        run=meta["run"],
+        config=meta["config"],
+        ts=meta["ts"],
+    )

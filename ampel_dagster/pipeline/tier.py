@@ -1,0 +1,32 @@
+"""What a tier hands to its IO manager: batches that are made while they are written."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ampel_dagster.pipeline.ingest import Progress, write_ahead
+from ampel_dagster.pipeline.tally import Tally
+from ampel_dagster.storage.figures import Figures
+
+
+@dataclass(frozen=True)
+class TierOutput:
+    """A lazy sequence of document batches, with the function that writes one of them."""
+
+    #: Name of the collection that the tier is about, for people.
+    collection: str
+    items: Iterable[Any]
+    write: Callable[[Any], Tally]
+    #: Number and digest of the stored documents of (channel, night).
+    figures: Callable[[str, str], Figures]
+    #: Called after each batch, for progress bars.
+    progress: Progress | None = None
+    #: Called after the last batch.
+    finish: Callable[[], None] | None = None
+
+    def consume(self) -> Tally:
+        """Make and write everything with bounded memory; return what it did."""
+        tally = write_ahead(self.items, self.write, self.progress)
+        if self.finish is not None:
+            self.finish()
+        return tally

@@ -1,0 +1,145 @@
+"""The ledger: one document for each alert that was read, in ``alert`` where a channel took it, else ``rejected``."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pymongo import UpdateOne
+
+from ampel_dagster.storage.collections import Document, DocumentCollection
+from ampel_dagster.storage.writes import insert_missing, update_each
+
+
+class AlertRecord(NamedTuple):
+    """An accepted alert as the ledger knows it."""
+
+    id: int
+    stock: int
+    jd: float
+    night: str
+    #: Its datapoints, newest first.
+    dps: tuple[int, ...]
+    #: Code of each channel that accepted it: 0, or the number of a group.
+    channel: Mapping[str, int]
+    #: Link of its state by view (combiner and data rights).
+    state: Mapping[str, int]
+    #: Batches that gave these verdicts.
+    batches: frozenset[int]
+
+
+class Prior(NamedTuple):
+    """What the ledger already says about an alert."""
+
+    verdict: Mapping[str, Mapping[str, int]]
+    channel: frozenset[str]
+    state: Mapping[str, int]
+    #: Rank of the packet that was stored; 0 for a rejected alert.
+    rank: int
+
+
+class Ledger:
+    """Verbs on the alerts of one survey."""
+
+    def __init__(self, alert: DocumentCollection, rejected: DocumentCollection) -> None:
+        self.alert = alert
+        self.rejected = rejected
+
+    def prior(self, ids: Sequence[int]) -> dict[int, Prior]:
+        """What is known of these alerts, accepted or rejected."""
+        query = {"_id": {"$in": list(ids)}}
+        found = {d["_id"]: Prior(d["verdict"], frozenset(), {}, 0) for d in self.rejected.find(query, {"verdict": 1})}
+        for d in self.alert.find(query, {"verdict": 1, "channel": 1, "state": 1, "rank": 1}):
+            known = found[d["_id"]].verdict if d["_id"] in found else {}
+            found[d["_id"]] = Prior({**known, **d["verdict"]}, frozenset(d["channel"]), d.get("state", {}), d["rank"])
+        return found
+
+    def first_accepted(
+        self, stocks: Sequence[int], channels: Sequence[str]
+    ) -> dict[tuple[int, str], tuple[float, int]]:
+        """(jd, id) of the first alert of each stock that each of these channels accepted."""
+        query = {"stock": {"$in": list(stocks)}, "channel": {"$in": list(channels)}}
+        first: dict[tuple[int, str], tuple[float, int]] = {}
+        for d in self.alert.find(query, {"stock": 1, "jd": 1, "channel": 1}):
+            for channel in d["channel"]:
+                key = (d["stock"], channel)
+                first[key] = min(first.get(key, (d["jd"], d["_id"])), (d["jd"], d["_id"]))
+        return first
+
+    def later_alerts(self, after_jd: Mapping[int, float]) -> list[AlertRecord]:
+        """Alerts with a state that are later than a time given for their stock: a late point concerns them."""
+        query = {"$or": [{"stock": s, "jd": {"$gt": jd}, "state": {"$exists": True}} for s, jd in after_jd.items()]}
+        return [_record(d) for d in self.alert.find(query)] if after_jd else []
+
+    def accepted(
+        self, channels: Sequence[str], nights: Sequence[str], *, without_state: Sequence[str] = ()
+    ) -> Iterator[AlertRecord]:
+        """Alerts that any of these channels accepted in these nights, sorted by stock and time.
+
+        `without_state`: only those that lack the state of one of these views.
+        """
+        query: Document = {"night": {"$in": list(nights)}, "channel": {"$in": list(channels)}}
+        if without_state:
+            query["$or"] = [{f"state.{view}": {"$exists": False}} for view in without_state]
+        found = self.alert.find(query, batch_size=2000, allow_disk_use=True)
+        return map(_record, found.sort([("stock", 1), ("jd", 1), ("_id", 1)]))
+
+    def of_stock(self, stock: int) -> list[Document]:
+        """Ledger documents of one stock, oldest first."""
+        return list(self.alert.find({"stock": stock}).sort([("jd", 1), ("_id", 1)]))
+
+    def write_accepted(self, documents: Sequence[Document]) -> int:
+        """Insert alerts that were accepted, or add their verdicts to those that are there; return how many are new."""
+        duplicates = insert_missing(self.alert, documents)
+        if duplicates:
+            self.merge([d for d in documents if d["_id"] in duplicates])
+        return len(documents) - len(duplicates)
+
+    def merge(self, documents: Sequence[Document]) -> int:
+        """Add verdicts, channels and states to alerts that are there."""
+        return update_each(self.alert, [UpdateOne({"_id": d["_id"]}, _merge(d)) for d in documents])
+
+    def forget_rejected(self, ids: Sequence[int]) -> None:
+        """Alerts that moved to `alert` leave `rejected`."""
+        if ids:
+            self.rejected.delete_many({"_id": {"$in": list(ids)}})
+
+    def write_rejected(self, documents: Sequence[Document]) -> None:
+        """Record verdicts on alerts that nobody took."""
+        duplicates = insert_missing(self.rejected, documents)
+        again = [d for d in documents if d["_id"] in duplicates]
+        update_each(self.rejected, [UpdateOne({"_id": d["_id"]}, {"$set": _verdicts(d)}) for d in again])
+
+    def add_verdicts(self, verdicts: Mapping[int, Document], *, accepted: bool) -> None:
+        """Record later verdicts on alerts that are in `alert` (`accepted`) or in `rejected`."""
+        collection = self.alert if accepted else self.rejected
+        changes = {i: {f"verdict.{c}": v for c, v in found.items()} for i, found in verdicts.items()}
+        update_each(collection, [UpdateOne({"_id": i}, {"$set": change}) for i, change in changes.items()])
+
+    def set_states(self, states: Mapping[int, Mapping[str, int]]) -> int:
+        """Say which state each alert led to, by view."""
+        return update_each(
+            self.alert,
+            [
+                UpdateOne({"_id": id_}, {"$set": {f"state.{view}": link for view, link in links.items()}})
+                for id_, links in states.items()
+            ],
+        )
+
+    def drop(self, ids: Iterable[int]) -> None:
+        """Forget alerts altogether."""
+        self.alert.delete_many({"_id": {"$in": list(ids)}})
+
+
+def _verdicts(document: Document) -> Document:
+    return {f"verdict.{channel}": verdict for channel, verdict in document["verdict"].items()}
+
+
+def _merge(document: Document) -> dict[str, Any]:
+    states = {f"state.{view}": link for view, link in document.get("state", {}).items()}
+    return {"$set": _verdicts(document) | states, "$addToSet": {"channel": {"$each": document["channel"]}}}
+
+
+def _record(d: Document) -> AlertRecord:
+    verdict = d["verdict"]
+    codes = {c: verdict[c]["code"] if verdict[c]["code"] > 0 else 0 for c in d["channel"]}
+    batches = frozenset(verdict[c]["batch"] for c in d["channel"])
+    return AlertRecord(d["_id"], d["stock"], d["jd"], d["night"], tuple(d["dps"]), codes, d.get("state", {}), batches)

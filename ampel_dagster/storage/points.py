@@ -1,0 +1,111 @@
+"""Datapoints (``t0``)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pymongo import UpdateOne
+
+from ampel_dagster.model.datapoint import DataPoint, Kind
+from ampel_dagster.storage.collections import Document, DocumentCollection
+from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing, update_each
+
+_ROW = {"stock": 1, "channel": 1, "tag": 1, "kind": 1, "jd": 1, "sensor": 1, "rank": 1, "meta.batch": 1}
+
+
+class PointRow(NamedTuple):
+    """What is needed of a stored datapoint to decide about states, without its body."""
+
+    id: int
+    stock: tuple[int, ...]
+    channel: tuple[str, ...]
+    tag: tuple[str, ...]
+    kind: Kind
+    jd: float
+    sensor: int
+    rank: int
+    #: Batch that brought the point.
+    batch: int
+
+
+class Points:
+    """Verbs on the datapoints of one survey."""
+
+    def __init__(self, collection: DocumentCollection) -> None:
+        self.collection = collection
+
+    def rows_of_stocks(self, stocks: Sequence[int]) -> list[PointRow]:
+        """All stored points of these stocks."""
+        return [_row(d) for d in self.collection.find({"stock": {"$in": list(stocks)}}, _ROW)]
+
+    def rows_by_id(self, ids: Iterable[int]) -> list[PointRow]:
+        """The stored points among these ids."""
+        wanted = list(ids)
+        return [_row(d) for d in self.collection.find({"_id": {"$in": wanted}}, _ROW)] if wanted else []
+
+    def load(
+        self, ids: Iterable[int], fields: Sequence[str] | None = None, channel: str | None = None
+    ) -> dict[int, DataPoint]:
+        """Points with their bodies, by id; `fields` restricts the body, `channel` to points that it may see."""
+        projection: dict[str, int] = {"kind": 1, "jd": 1, "sensor": 1, "tag": 1, "rank": 1}
+        projection |= {"body": 1} if fields is None else {f"body.{field}": 1 for field in fields}
+        query: Document = {"_id": {"$in": list(ids)}}
+        if channel is not None:
+            query["channel"] = channel
+        return {d["_id"]: _point(d) for d in self.collection.find(query, projection, batch_size=5000)}
+
+    def insert(self, documents: Sequence[Document]) -> set[int]:
+        """Insert new points; return ids that another worker was faster with."""
+        return insert_missing(self.collection, documents)
+
+    def add_channels(self, additions: Additions) -> int:
+        """Let channels share points that are there."""
+        return add_to_sets(self.collection, "channel", additions)
+
+    def add_stock(self, stock: int, ids: Sequence[int]) -> int:
+        """Say that points (upper limits) belong to one more stock."""
+        changed = self.collection.update_many({"_id": {"$in": list(ids)}}, {"$addToSet": {"stock": stock}})
+        return changed.modified_count
+
+    def enrich(self, points: Iterable[DataPoint], meta: Mapping[str, Any]) -> int:
+        """Replace bodies by ones of higher rank; a point that is as rich already stays."""
+        return update_each(
+            self.collection,
+            [
+                UpdateOne(
+                    {"_id": p.id, "rank": {"$lt": p.rank}},
+                    {"$set": {"body": p.body, "rank": p.rank, "enriched": meta}},
+                )
+                for p in points
+            ],
+        )
+
+    def supersede(self, newer: Mapping[int, Sequence[int]]) -> int:
+        """Mark points as superseded by others of the same exposure; for display and counts only."""
+        return update_each(
+            self.collection,
+            [
+                UpdateOne(
+                    {"_id": id_},
+                    {"$addToSet": {"tag": "SUPERSEDED", "superseded_by": {"$each": list(ids)}}},
+                )
+                for id_, ids in newer.items()
+            ],
+        )
+
+
+def _row(d: Document) -> PointRow:
+    return PointRow(
+        d["_id"],
+        tuple(d["stock"]),
+        tuple(d["channel"]),
+        tuple(d["tag"]),
+        d["kind"],
+        d["jd"],
+        d["sensor"],
+        d["rank"],
+        d["meta"].get("batch", 0),
+    )
+
+
+def _point(d: Document) -> DataPoint:
+    return DataPoint(d["_id"], d["kind"], d["jd"], d["sensor"], tuple(d["tag"]), d["rank"], d.get("body", {}))

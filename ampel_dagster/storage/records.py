@@ -1,0 +1,105 @@
+"""Smaller collections: journal, quarantine, stamps, configurations."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from bson.binary import Binary
+
+from ampel_dagster.storage.collections import Document, DocumentCollection
+from ampel_dagster.storage.writes import insert_missing
+
+#: MongoDB refuses documents above 16 MB; of a larger packet the beginning is kept.
+_MAX_RAW_BYTES = 15_000_000
+
+
+class Journal:
+    """What happened to which stock in which run; only ever added to."""
+
+    def __init__(self, collection: DocumentCollection) -> None:
+        self.collection = collection
+
+    def write(self, entries: Sequence[Document]) -> None:
+        """Add entries; one that is there already (a repeated batch of the same run) stays."""
+        insert_missing(self.collection, entries)
+
+    def of_stock(self, survey: str, stock: int) -> list[Document]:
+        """Entries of one stock, oldest first."""
+        return list(self.collection.find({"survey": survey, "stock": stock}).sort([("ts", 1), ("_id", 1)]))
+
+
+class Quarantine:
+    """Packets that could not be read, with their bytes."""
+
+    def __init__(self, collection: DocumentCollection) -> None:
+        self.collection = collection
+
+    def write(self, documents: Sequence[Document]) -> int:
+        """Add records; return how many are new."""
+        return len(documents) - len(insert_missing(self.collection, documents))
+
+    def known(self, ids: Sequence[int]) -> set[int]:
+        """Which of these are in quarantine already."""
+        return {d["_id"] for d in self.collection.find({"_id": {"$in": list(ids)}}, {"_id": 1})}
+
+    def count(self) -> int:
+        """Number of records."""
+        return self.collection.count_documents({})
+
+
+def quarantine_document(
+    id_: int,
+    survey: str,
+    source: str,
+    offset: int,
+    member: str,
+    raw: bytes,
+    reason: str,
+    message: str,
+    meta: Mapping[str, Any],
+) -> Document:
+    """A quarantine record."""
+    return {
+        "_id": id_,
+        "survey": survey,
+        "source": source,
+        "offset": offset,
+        "member": member,
+        "reason": reason,
+        "error": message,
+        "raw": Binary(raw[:_MAX_RAW_BYTES]),
+        "size_bytes": len(raw),
+        "meta": dict(meta),
+    }
+
+
+class Cutouts:
+    """Image stamps of accepted alerts."""
+
+    def __init__(self, collection: DocumentCollection) -> None:
+        self.collection = collection
+
+    def write(self, stamps: Mapping[int, Mapping[str, bytes]], expire: datetime | None) -> None:
+        """Keep stamps by alert id until `expire` (None: for ever)."""
+        documents: list[Document] = [
+            {"_id": alert, "stamps": {k: Binary(v) for k, v in found.items()}} | ({"expire": expire} if expire else {})
+            for alert, found in stamps.items()
+            if found
+        ]
+        insert_missing(self.collection, documents)
+
+    def load(self, alert: int) -> dict[str, bytes]:
+        """Stamps of one alert, empty if none are kept."""
+        d = self.collection.find_one({"_id": alert})
+        return {name: bytes(stamp) for name, stamp in d["stamps"].items()} if d else {}
+
+
+class Configs:
+    """The validated configurations that the hashes in `meta` stand for."""
+
+    def __init__(self, collection: DocumentCollection) -> None:
+        self.collection = collection
+
+    def keep(self, id_: int, content: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+        """Remember a configuration under its hash."""
+        insert_missing(self.collection, [{"_id": id_, "content": dict(content), "meta": dict(meta)}])

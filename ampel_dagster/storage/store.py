@@ -1,0 +1,94 @@
+"""The whole database behind one object."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from pymongo import MongoClient
+
+from ampel_dagster.storage.batches import Batches
+from ampel_dagster.storage.collections import DocumentDatabase, ensure_indexes
+from ampel_dagster.storage.connect import connect
+from ampel_dagster.storage.ledger import Ledger
+from ampel_dagster.storage.outbox import Outbox
+from ampel_dagster.storage.points import Points
+from ampel_dagster.storage.records import Configs, Cutouts, Journal, Quarantine
+from ampel_dagster.storage.states import States
+from ampel_dagster.storage.stocks import Stocks
+from ampel_dagster.storage.tickets import Tickets
+
+
+class SurveyStore:
+    """Collections of one survey."""
+
+    def __init__(self, database: DocumentDatabase, survey: str) -> None:
+        self.survey = survey
+        self.ledger = Ledger(database[f"{survey}.alert"], database[f"{survey}.rejected"])
+        self.stocks = Stocks(database[f"{survey}.stock"], survey)
+        self.points = Points(database[f"{survey}.t0"])
+        self.states = States(database[f"{survey}.t1"], survey)
+        self.tickets = Tickets(database[f"{survey}.t2"])
+        self.cutouts = Cutouts(database[f"{survey}.cutout"])
+
+
+class Store:
+    """One database: verbs by collection, shared by all threads of a process."""
+
+    def __init__(self, client: MongoClient[dict[str, Any]], name: str) -> None:
+        self._client = client
+        self.database: DocumentDatabase = client[name]
+        self._surveys: dict[str, SurveyStore] = {}
+
+    @classmethod
+    def open(cls, uri: str, name: str) -> "Store":
+        """Connect and look whether the server answers. Raises StorageError."""
+        return cls(connect(uri), name)
+
+    def survey(self, survey: str) -> SurveyStore:
+        """The collections of a survey."""
+        if survey not in self._surveys:
+            self._surveys[survey] = SurveyStore(self.database, survey)
+        return self._surveys[survey]
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Units of work."""
+        return Batches(self.database["batch"], replicated="setName" in self.hello)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """What happened to which stock."""
+        return Journal(self.database["journal"])
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        """Packets that could not be read."""
+        return Quarantine(self.database["quarantine"])
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What was sent where."""
+        return Outbox(self.database["t3"])
+
+    @cached_property
+    def configs(self) -> Configs:
+        """What configuration hashes stand for."""
+        return Configs(self.database["config"])
+
+    @cached_property
+    def hello(self) -> Mapping[str, Any]:
+        """The server's answer to `hello`: its kind and version limits."""
+        found: Mapping[str, Any] = self._client.admin.command("hello")
+        return found
+
+    def prepare(self, surveys: tuple[str, ...]) -> None:
+        """Create missing indexes; cheap when they are there."""
+        ensure_indexes(self.database, surveys)
+
+    def drop(self) -> None:
+        """Remove the database with all that is in it."""
+        self._client.drop_database(self.database.name)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()

@@ -1,0 +1,159 @@
+"""What a unit is: a frozen pydantic model whose fields are its configuration, with one method that computes.
+
+A unit never talks to Dagster, to the database or to a packet format: it gets values and returns values, so that it can
+be tried with plain Python. The engine checks and sorts what it hands over; the unit computes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ampel_dagster.model.alert import Alert
+from ampel_dagster.model.datapoint import DataPoint, Kind
+from ampel_dagster.model.ids import hash_json
+from ampel_dagster.model.light_curve import LightCurve
+from ampel_dagster.model.result import UnitResult
+from ampel_dagster.model.stock import State, Stock
+from ampel_dagster.model.view import Artefact, ReactionContext, TransientView
+
+#: Bodies of the results that a tied unit builds upon, by the name of the unit that computed them.
+Tied = Mapping[str, Mapping[str, Any]]
+T2Return = Mapping[str, Any] | UnitResult
+#: What of an alert a filter reads.
+Needs = Literal["candidate", "history"]
+
+
+class Unit(BaseModel):
+    """Base of all units: fields are configuration, an unknown or misspelt one is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=False)
+
+    #: Version of the unit's results; a new one makes stored results stale.
+    version: ClassVar[str] = "1"
+
+    def explicit_config(self) -> dict[str, Any]:
+        """The configuration without what equals a default: a new default does not change identities."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def identity(self) -> int:
+        """Id of unit name and explicit configuration."""
+        return hash_json([type(self).__name__, self.explicit_config()])
+
+    def prepare(self, folder: Path) -> "Unit":
+        """Check that what the unit needs from outside is there; return the unit to use.
+
+        `folder` is the instance's folder, against which relative paths count. Raises ValueError with one line that
+        says what is missing. Called once, when the configuration is checked.
+        """
+        return self
+
+
+class AlertFilter(Unit, ABC):
+    """T0: decides for one channel which alerts it wants."""
+
+    @property
+    def needs(self) -> Needs:
+        """What of an alert is read: 'candidate' alone (fast), or its 'history' (`alert.points`) too.
+
+        A property, as it may depend on the configuration; a filter for which it does not may declare
+        ``needs: ClassVar[Needs] = "candidate"`` instead.
+        """
+        return "history"
+
+    @abstractmethod
+    def accept(self, alert: Alert) -> bool | int | None:
+        """Give a verdict.
+
+        False or None rejects; True accepts; an integer above 0 accepts into the group of that number; an integer
+        from -255 to -1 rejects for a reason of the filter's own.
+        """
+
+
+class T1Combiner(Unit, ABC):
+    """T1: chooses which of a stock's datapoints make up a state."""
+
+    @abstractmethod
+    def combine(self, points: Sequence[tuple[int, Kind, float, int]]) -> Iterable[int]:
+        """Ids of the state's datapoints.
+
+        `points` are (id, kind, jd, sensor) of what the channel may see at the alert's time, in no particular order.
+        """
+
+
+class T2Unit(Unit, ABC):
+    """Base of the four kinds of T2 units."""
+
+    #: Names of the units whose results of the same state (or stock) this one builds upon.
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def data_versions(self) -> Mapping[str, str]:
+        """Content hashes, by name, of the data from outside that results depend on; kept with each result."""
+        return {}
+
+
+class PointUnit(T2Unit):
+    """Computes something on single datapoints."""
+
+    #: Body fields that are read; None: all.
+    needs: ClassVar[tuple[str, ...] | None] = None
+
+    eligible: Literal["first", "last", "all"] = "all"
+    #: Kinds of datapoints that are computed on.
+    kinds: tuple[Kind, ...] = ("detection",)
+
+    @abstractmethod
+    def process(self, point: DataPoint, tied: Tied) -> T2Return:
+        """Compute on one datapoint."""
+
+
+class StockUnit(T2Unit):
+    """Computes something on an object as a whole; done anew when the object gets a new alert."""
+
+    @abstractmethod
+    def process(self, stock: Stock, tied: Tied) -> T2Return:
+        """Compute on one stock."""
+
+
+class StateUnit(T2Unit):
+    """Computes something on the datapoints of a state."""
+
+    #: Body fields that are read; None: all; (): ids alone, and no datapoint is loaded.
+    needs: ClassVar[tuple[str, ...] | None] = None
+
+    @abstractmethod
+    def process(self, state: State, points: Sequence[DataPoint], tied: Tied) -> T2Return:
+        """Compute on one state; `points` are sorted by time, and empty where `needs` is ``()``."""
+
+
+class LightCurveUnit(T2Unit):
+    """Computes something on the light curve of a state, whatever the survey."""
+
+    @abstractmethod
+    def process(self, light_curve: LightCurve, tied: Tied) -> T2Return:
+        """Compute on one light curve, which is sorted by time and may hold no detection at all."""
+
+
+class ReactionUnit(Unit, ABC):
+    """Base of T3 units."""
+
+
+class Report(ReactionUnit):
+    """Writes files about all objects of a channel and night; run again, it writes them again."""
+
+    @abstractmethod
+    def write(self, views: Sequence[TransientView], context: ReactionContext) -> Sequence[Artefact]:
+        """Write below `context.folder`; return what was written."""
+
+
+class Publisher(ReactionUnit):
+    """Tells someone outside about one object; the outbox sees to it that this happens once."""
+
+    #: Whether sending the same thing twice is harmless (the receiver knows it again by its key).
+    idempotent: ClassVar[bool] = False
+
+    @abstractmethod
+    def send(self, view: TransientView, context: ReactionContext) -> str:
+        """Send; return the receiver's answer, to be kept. An exception means that it is not known to have arrived."""

@@ -1,0 +1,134 @@
+"""What the YAML becomes: channels, products and processes with their units built, ready for the pipeline."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ampel_dagster.model.ids import hash_json
+from ampel_dagster.model.selection import Select
+from ampel_dagster.units.base import AlertFilter, ReactionUnit, StateUnit, StockUnit, T1Combiner, T2Unit
+from ampel_dagster.units.base import LightCurveUnit as _LightCurveUnit
+
+
+@dataclass(frozen=True)
+class Product:
+    """A T2 product: a configured unit under a name."""
+
+    name: str
+    unit: T2Unit
+    #: The products whose results it builds upon.
+    requires: tuple["Product", ...] = ()
+
+    @cached_property
+    def id(self) -> int:
+        """Hash of unit, explicit configuration and required products; the unit's version is not in it."""
+        return hash_json([type(self.unit).__name__, self.unit.explicit_config(), sorted(p.id for p in self.requires)])
+
+    @property
+    def version(self) -> str:
+        """Version of the unit."""
+        return self.unit.version
+
+    @property
+    def of_state(self) -> bool:
+        """Whether it is computed from states (else from points or stocks)."""
+        return isinstance(self.unit, StateUnit | _LightCurveUnit)
+
+    @property
+    def of_stock(self) -> bool:
+        """Whether it is computed from stocks."""
+        return isinstance(self.unit, StockUnit)
+
+
+def in_order(product: Product) -> list[Product]:
+    """A product after all that it requires."""
+    found: list[Product] = []
+    for required in product.requires:
+        found += [p for p in in_order(required) if p not in found]
+    return [*found, product]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A channel asks for a product, for all its alerts or for those of some groups of its filter."""
+
+    product: Product
+    group: tuple[int, ...] = ()
+
+    def wants(self, code: int) -> bool:
+        """Whether an alert accepted with this code (0: all groups) shall have the product."""
+        return not self.group or code == 0 or code in self.group
+
+
+@dataclass(frozen=True)
+class ChannelRules:
+    """What one channel wants of one survey."""
+
+    channel: str
+    survey: str
+    filter: AlertFilter | None
+    known_stocks: str
+    access: frozenset[str]
+    combiner: T1Combiner
+    requests: tuple[Request, ...]
+    #: Id of all that decides about alerts; part of each verdict.
+    config: int
+    #: Key of the states that this channel sees: its combiner and its data rights.
+    view: str
+    #: Id of the combiner, part of each link.
+    combiner_id: int
+
+    @classmethod
+    def make(
+        cls,
+        channel: str,
+        survey: str,
+        *,
+        filter: AlertFilter | None,
+        known_stocks: str,
+        access: frozenset[str],
+        combiner: T1Combiner,
+        requests: tuple[Request, ...],
+    ) -> "ChannelRules":
+        """Rules with their ids."""
+        rights = sorted(access)
+        config = hash_json([filter.identity() if filter else None, known_stocks, rights, combiner.identity()])
+        view = f"{hash_json([combiner.identity(), rights]) & (1 << 64) - 1:016x}"
+        combiner_id = combiner.identity()
+        return cls(channel, survey, filter, known_stocks, access, combiner, requests, config, view, combiner_id)
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """What starts a process by itself."""
+
+    on: str | None = None
+    schedule: str | None = None
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A T3 process: units that react to what a selection finds."""
+
+    name: str
+    units: tuple[ReactionUnit, ...]
+    select: Select = field(default_factory=Select)
+    trigger: Trigger | None = None
+    #: Whether archive runs may send things outside too.
+    react: bool = False
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A science programme."""
+
+    name: str
+    contact: str
+    access: frozenset[str]
+    members: tuple[str, ...]
+    surveys: Mapping[str, ChannelRules]
+    t3: tuple[str, ...]
+    #: The file as it was read, for its hash and for people.
+    spec: Mapping[str, Any]

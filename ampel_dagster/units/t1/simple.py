@@ -1,0 +1,23 @@
+"""The default combiner."""
+
+from collections.abc import Iterable, Sequence
+
+from ampel_dagster.model.datapoint import Kind
+from ampel_dagster.units.base import T1Combiner
+
+
+class SimpleCombiner(T1Combiner):
+    """Join all points; of those of one exposure (equal jd and sensor) take the one with the largest id.
+
+    AMPEL's `ZiMongoMuxer` and `ZiT1Combiner` together: the survey may publish several candidates, or a reprocessed
+    one, for one exposure. Forced photometry is measured on its own and competes with forced photometry only.
+    """
+
+    def combine(self, points: Sequence[tuple[int, Kind, float, int]]) -> Iterable[int]:
+        """Ids of the state's datapoints."""
+        best: dict[tuple[float, int, bool], int] = {}
+        for id_, kind, jd, sensor in points:
+            exposure = (jd, sensor, kind == "forced")
+            if best.get(exposure, id_) <= id_:
+                best[exposure] = id_
+        return best.values()

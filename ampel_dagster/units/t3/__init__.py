@@ -1,0 +1,9 @@
+"""T3 reactions: units that show, export or publish what a channel found; one file, one class, one line here.
+
+Modules whose name begins with an underscore hold the parts of the reports and are no units.
+"""
+
+from ampel_dagster.units.t3.light_curve_report import LightCurveReport
+from ampel_dagster.units.t3.transient_table import TransientTable
+
+UNITS = (LightCurveReport, TransientTable)

@@ -1,0 +1,105 @@
+"""Image stamps of an alert as small PNG files inside the page."""
+
+import io
+import struct
+import warnings
+import zlib
+from base64 import b64encode
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ampel_dagster.units.t3._report_text import esc
+
+_ORDER = ("science", "template", "difference")
+#: A stamp has some 60 pixels a side; more than this is not shown, so that no alert can fill the memory.
+_MAX_BYTES = 16 * 1024 * 1024
+_MAX_SIDE = 1024
+_GZIP = b"\x1f\x8b"
+#: Where asinh turns from linear to logarithmic, in units of the range that is shown.
+_SOFTENING = 0.1
+
+
+def cutout_figures(cutouts: Mapping[str, bytes]) -> str:
+    """The stamps side by side; one that cannot be read says so in its place."""
+    names = sorted(cutouts, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+    figures = "\n".join(_figure(name, cutouts[name]) for name in names)
+    return f'<div class="cutouts">{figures}</div>'
+
+
+def _figure(name: str, data: bytes) -> str:
+    label = esc(name)
+    try:
+        pixels = read_stamp(data)
+        image = b64encode(png(stretch(pixels, signed=name == "difference"))).decode()
+    except Exception:  # noqa: BLE001 - bytes from outside: whatever astropy says of them, the page must be written
+        return f'<figure><div class="unreadable">not readable</div><figcaption>{label}</figcaption></figure>'
+    height, width = pixels.shape
+    alt = f"{label} cutout, {width} × {height} pixels"
+    return (
+        f'<figure><img src="data:image/png;base64,{image}" alt="{alt}" width="{width}" height="{height}">'
+        f"<figcaption>{label}</figcaption></figure>"
+    )
+
+
+def read_stamp(data: bytes) -> NDArray[np.float64]:
+    """Pixels of the first image of a FITS file, gzipped or not. Raises whatever is wrong with it."""
+    if data[:2] == _GZIP:
+        unpacker = zlib.decompressobj(wbits=31)
+        data = unpacker.decompress(data, _MAX_BYTES)
+        if not unpacker.eof:
+            raise ValueError("broken or too large")
+    if not data.startswith(b"SIMPLE"):
+        # Also keeps astropy from unpacking what was packed twice, without a limit.
+        raise ValueError("no FITS file")
+    with warnings.catch_warnings():
+        # ZTF's headers are not quite what the standard asks for; astropy would say so three times an object.
+        warnings.simplefilter("ignore")
+        image = _first_image(data)
+    if not 0 < max(image.shape) <= _MAX_SIDE or not np.isfinite(image).any():
+        raise ValueError(f"nothing to see in {image.shape} pixels")
+    return image
+
+
+def _first_image(data: bytes) -> NDArray[np.float64]:
+    from astropy.io import fits  # here: takes a third of a second, and most reports hold no stamps
+
+    # A compressed image may claim to be of any size; as a table it has no two dimensions and is passed over.
+    with fits.open(io.BytesIO(data), memmap=False, disable_image_compression=True) as units:
+        pixels = next(unit.data for unit in units if unit.data is not None and unit.data.ndim == 2)
+        return np.array(pixels, dtype=np.float64)
+
+
+def stretch(pixels: NDArray[np.float64], *, signed: bool) -> NDArray[np.uint8]:
+    """Brightness from 0 to 255, asinh between percentiles.
+
+    A difference image (`signed`) keeps its sky at middle grey: what has faded is black and not just missing.
+    """
+    known = pixels[np.isfinite(pixels)]
+    sky = float(np.median(known))
+    low, high = (float(limit) for limit in np.percentile(known, (1.0, 99.7)))
+    filled = np.where(np.isfinite(pixels), pixels, sky)
+    if signed:
+        reach = max(high - sky, sky - low) or 1.0
+        scaled = np.arcsinh(np.clip((filled - sky) / reach, -1, 1) / _SOFTENING) / np.arcsinh(1 / _SOFTENING)
+        scaled = (scaled + 1) / 2
+    else:
+        reach = (high - low) or 1.0
+        scaled = np.arcsinh(np.clip((filled - low) / reach, 0, 1) / _SOFTENING) / np.arcsinh(1 / _SOFTENING)
+    grey: NDArray[np.uint8] = np.round(scaled * 255).astype(np.uint8)
+    return grey
+
+
+def png(grey: NDArray[np.uint8]) -> bytes:
+    """An 8-bit grey PNG; row 0 is at the bottom, as FITS counts."""
+    height, width = grey.shape
+    rows = np.zeros((height, width + 1), dtype=np.uint8)
+    rows[:, 1:] = grey[::-1]
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,0 +1,1 @@
+"""Dagster assets and jobs: thin, over the functions of `ampel_dagster.pipeline`."""

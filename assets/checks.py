@@ -1,0 +1,82 @@
+"""Asset checks: does the ledger balance, does no state see the future, do units fail, do tickets wait."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from ampel_dagster.config.load import Config
+from ampel_dagster.model.codes import OPEN
+from ampel_dagster.storage.audit import future_points, ledger
+from ampel_dagster.storage.figures import codes_of
+from ampel_dagster.units.bound import Product
+from resources.mongo import MongoResource
+from resources.partitions import split_partitions
+
+#: Share of failed T2 documents from which a check warns.
+MAX_FAILED_SHARE = 0.05
+
+
+def survey_checks(config: Config, survey: str) -> list[dg.AssetChecksDefinition]:
+    """Checks on T0 and T1 of a survey."""
+
+    @dg.asset_check(
+        asset=dg.AssetKey([survey, "t0"]),
+        name="ledger_balances",
+        blocking=True,
+        description="packets read = new + known + rejected + quarantined, by source",
+    )
+    def ledger_balances(context: dg.AssetCheckExecutionContext, mongo: MongoResource) -> dg.AssetCheckResult:
+        _, nights = _partitions(context, config)
+        found = ledger(mongo.store, survey, nights)
+        return dg.AssetCheckResult(passed=found.balanced, metadata={"ledger": dg.MetadataValue.md(found.table())})
+
+    @dg.asset_check(
+        asset=dg.AssetKey([survey, "t1"]),
+        name="no_future_points",
+        blocking=True,
+        description="no state holds a datapoint later than its alert",
+    )
+    def no_future_points(context: dg.AssetCheckExecutionContext, mongo: MongoResource) -> dg.AssetCheckResult:
+        channels, nights = _partitions(context, config)
+        wrong = future_points(mongo.store.survey(survey), channels, nights)
+        return dg.AssetCheckResult(passed=not wrong, metadata={"states": len(wrong), "first": str(wrong[:5])})
+
+    return [ledger_balances, no_future_points]
+
+
+def product_checks(config: Config, survey: str, product: Product) -> list[dg.AssetChecksDefinition]:
+    """Checks on the results of a product."""
+    key = dg.AssetKey([survey, "t2", product.name])
+
+    @dg.asset_check(
+        asset=key, name="few_failures", description=f"at most {MAX_FAILED_SHARE:.0%} of the documents failed"
+    )
+    def few_failures(context: dg.AssetCheckExecutionContext, mongo: MongoResource) -> dg.AssetCheckResult:
+        codes = codes_of(mongo.store.survey(survey), product.id, *_partitions(context, config))
+        open_codes = {code.value for code in OPEN}
+        failed = sum(n for code, n in codes.items() if code < 0 and code not in open_codes)
+        total = sum(codes.values())
+        return dg.AssetCheckResult(
+            passed=failed <= MAX_FAILED_SHARE * total,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"failed": failed, "documents": total},
+        )
+
+    @dg.asset_check(asset=key, name="nothing_pending", description="no ticket waits")
+    def nothing_pending(context: dg.AssetCheckExecutionContext, mongo: MongoResource) -> dg.AssetCheckResult:
+        codes = codes_of(mongo.store.survey(survey), product.id, *_partitions(context, config))
+        pending = sum(codes.get(code.value, 0) for code in OPEN)
+        return dg.AssetCheckResult(
+            passed=pending == 0, severity=dg.AssetCheckSeverity.WARN, metadata={"pending": pending}
+        )
+
+    return [few_failures, nothing_pending]
+
+
+def _partitions(context: dg.AssetCheckExecutionContext, config: Config) -> tuple[Sequence[str], Sequence[str]]:
+    """Channels and nights of the run; a check that is run by itself looks at all there are."""
+    op: Any = context.op_execution_context
+    if op.has_partition_key or op.has_partition_key_range:
+        return split_partitions(op.partition_keys)
+    return sorted(config.channels), []

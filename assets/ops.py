@@ -1,0 +1,170 @@
+"""Jobs over packets and over what is new: the door of sensors, command line and live streams.
+
+T0 and T1 of a batch run in one op: a batch is done, and its updates can be reacted to, when its states are written, not
+when the last packet of a night is.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from ampel_dagster.config.load import Config
+from ampel_dagster.model.run import RunInfo
+from ampel_dagster.pipeline import tiers
+from ampel_dagster.pipeline.ingest import Progress
+from ampel_dagster.pipeline.t0_ingest import Ingestion
+from ampel_dagster.pipeline.t2_augment import Augmentation
+from ampel_dagster.pipeline.t3_react import react_to_updates
+from ampel_dagster.pipeline.tier import TierOutput
+from ampel_dagster.sources.files import list_files, read_file
+from ampel_dagster.storage.figures import Figures, alert_figures, result_figures, state_figures
+from ampel_dagster.storage.store import Store
+from assets.partitions import run_info
+from assets.t3_react import reaction_metadata, reactions
+from resources.mongo import MongoResource
+from resources.mongo_io import partition_metadata
+from resources.partitions import partition_key
+
+#: Set by who runs a job in its own process, for progress bars: called with each batch's figures, by op.
+PROGRESS: dict[str, Progress] = {}
+
+
+class IngestConfig(dg.Config):
+    """Which packets."""
+
+    survey: str
+    #: Files or folders, absolute.
+    paths: list[str]
+    #: Channels; none: all.
+    channels: list[str] = []  # noqa: RUF012  # pydantic copies defaults
+
+
+class ReactConfig(dg.Config):
+    """Which processes, for which channels; none: all."""
+
+    processes: list[str] = []  # noqa: RUF012
+    channels: list[str] = []  # noqa: RUF012
+
+
+def ingest_job(setup: Config) -> dg.JobDefinition:
+    """Packets to results: T0 and T1, then T2, then the partitions that were touched are reported."""
+
+    @dg.op(out=dg.Out(io_manager_key="mongo_io"), description="Decode, filter, store and combine, batch by batch.")
+    def ingest_packets(
+        context: dg.OpExecutionContext, config: IngestConfig, mongo: MongoResource
+    ) -> dg.Output[TierOutput]:
+        run = run_info(context, setup, "live")
+        mongo.store.configs.keep(setup.id, setup.content, run.meta())
+        rules = setup.rules(config.survey, tuple(config.channels))
+        ingestion = Ingestion(mongo.store, setup.instrument(config.survey), setup.stream(config.survey), rules, run)
+        files = list_files([Path(path) for path in config.paths])
+        context.log.info(f"{len(files)} files, {len(rules)} channels")
+        packets = chain.from_iterable(read_file(file, name_of(file, config.paths)) for file in files)
+        return dg.Output(tiers.ingest(ingestion, packets, PROGRESS.get("ingest")))
+
+    augment_tickets, report_partitions = _augment_op(setup), _report_op(setup)
+
+    @dg.job(name="ingest", description="Packets to results, whatever nights they are of.")
+    def ingest() -> None:
+        report_partitions(augment_tickets(ingest_packets()))
+
+    return ingest
+
+
+def augment_job(setup: Config) -> dg.JobDefinition:
+    """Pending tickets to results."""
+    augment_tickets, report_partitions = _augment_op(setup), _report_op(setup)
+
+    @dg.job(name="augment", description="Compute all T2 tickets that are pending.")
+    def augment() -> None:
+        report_partitions(augment_tickets())
+
+    return augment
+
+
+def react_job(setup: Config) -> dg.JobDefinition:
+    """Reactions to all that is new."""
+
+    @dg.op(description="React to the batches that a process has not handled for a channel.")
+    def react_to_new(context: dg.OpExecutionContext, config: ReactConfig, mongo: MongoResource) -> None:
+        run = run_info(context, setup, "live")
+        for name in config.processes or list(setup.processes):
+            process = setup.processes[name]
+            channels = config.channels or [channel.name for channel in setup.channels_of(name)]
+            for reaction in reactions(setup, mongo.store, process, run, channels):
+                for done in react_to_updates(reaction):
+                    context.log_event(
+                        dg.AssetMaterialization(
+                            ["t3", name],
+                            partition=partition_key(done.channel, done.night),
+                            metadata=reaction_metadata(done),
+                        )
+                    )
+
+    @dg.job(name="react", description="React to everything that is new, once.")
+    def react() -> None:
+        react_to_new()
+
+    return react
+
+
+def name_of(file: Path, paths: list[str]) -> str:
+    """What the ledger calls a file: its name, below the folder that was asked for if it was a folder."""
+    for path in map(Path, paths):
+        if path != file and file.is_relative_to(path):
+            return str(file.relative_to(path.parent))
+    return file.name
+
+
+def _augment_op(setup: Config) -> dg.OpDefinition:
+    @dg.op(
+        ins={"after": dg.In(dg.Nothing)},
+        out=dg.Out(io_manager_key="mongo_io"),
+        description="Compute pending T2 tickets, in bulk.",
+    )
+    def augment_tickets(context: dg.OpExecutionContext, mongo: MongoResource) -> dg.Output[TierOutput]:
+        run = run_info(context, setup, "live")
+        outputs = [
+            tiers.compute(Augmentation(mongo.store, setup.instrument(s), setup.products_of(s), run, {}))
+            for s in setup.surveys
+        ]
+        return dg.Output(tiers.in_turn("t2", outputs, PROGRESS.get("augment")))
+
+    return augment_tickets
+
+
+def _report_op(setup: Config) -> dg.OpDefinition:
+    @dg.op(ins={"after": dg.In(dg.Nothing)}, description="Show the partitions that this run touched on their assets.")
+    def report_partitions(context: dg.OpExecutionContext, mongo: MongoResource) -> None:
+        for event in materializations(setup, mongo.store, run_info(context, setup, "live")):
+            context.log_event(event)
+
+    return report_partitions
+
+
+def materializations(setup: Config, store: Store, run: RunInfo) -> Iterator[dg.AssetMaterialization]:
+    """One event for each asset, channel and night that a run touched: as many as partitions, not as alerts."""
+    for survey in setup.surveys:
+        found = store.survey(survey)
+        for channel, night in _touched(store, survey, run.run, "ingest"):
+            yield _event([survey, "t0"], channel, night, alert_figures(found, channel, night))
+            yield _event([survey, "t1"], channel, night, state_figures(found, channel, night))
+        for channel, night in _touched(store, survey, run.run, "t2"):
+            rules = setup.channels[channel].surveys.get(survey) if channel in setup.channels else None
+            for product in setup.products_of(survey) if rules else []:
+                figures = result_figures(found, product.id, channel, night)
+                if figures.documents:
+                    yield _event([survey, "t2", product.name], channel, night, figures)
+
+
+def _touched(store: Store, survey: str, run: str, kind: str) -> list[tuple[str, str]]:
+    batches = [batch for batch in store.batches.of_run(run, kind) if batch["survey"] == survey]
+    return sorted({(channel, night) for b in batches for channel in b["touched"] for night in b["nights"]})
+
+
+def _event(key: list[str], channel: str, night: str, figures: Figures) -> dg.AssetMaterialization:
+    metadata: dict[str, Any] = partition_metadata({}, figures.documents, figures.content_digest)
+    return dg.AssetMaterialization(key, partition=partition_key(channel, night), metadata=metadata)

@@ -1,0 +1,76 @@
+"""``t3/<process>``: reactions and reports, private to their channel."""
+
+from typing import Any
+
+import dagster as dg
+
+from ampel_dagster.config.instance import Instance
+from ampel_dagster.config.load import Config
+from ampel_dagster.model.run import CODE_VERSION, RunInfo
+from ampel_dagster.pipeline.t3_react import Reacted, Reaction, react_to_night
+from ampel_dagster.storage.store import Store
+from ampel_dagster.units.bound import Process
+from assets.partitions import backfill_policy, channel_nights, run_info
+from resources.mongo import MongoResource
+from resources.partitions import partition_key, split_partitions
+
+
+def t3_asset(config: Config, process: Process) -> dg.AssetsDefinition:
+    """What one process does for a channel and night."""
+    products = sorted(
+        {
+            (r.survey, q.product.name)
+            for c in config.channels_of(process.name)
+            for r in c.surveys.values()
+            for q in r.requests
+        }
+    )
+    upstream = [dg.AssetKey([survey, "t2", name]) for survey, name in products]
+    units = ", ".join(type(unit).__name__ for unit in process.units)
+
+    @dg.asset(
+        key=["t3", process.name],
+        deps=upstream or [dg.AssetKey([survey, "t1"]) for survey in config.surveys],
+        partitions_def=channel_nights(config),
+        backfill_policy=backfill_policy(),
+        group_name="t3",
+        kinds={"python"},
+        code_version=CODE_VERSION,
+        tags={"tier": "3"},
+        description=f"Reacts with {units} to what the channels select.",
+    )
+    def t3(context: dg.AssetExecutionContext, mongo: MongoResource) -> dg.MaterializeResult[Any]:
+        channels, nights = split_partitions(context.partition_keys)
+        run = run_info(context, config, "archive")
+        for reaction in reactions(config, mongo.store, process, run, channels):
+            for night in nights:
+                publish = None if run.mode == "live" or process.react else frozenset[int]()
+                done = react_to_night(reaction, night, publish)
+                key = partition_key(done.channel, night)
+                context.add_asset_metadata(reaction_metadata(done), partition_key=key)
+        return dg.MaterializeResult(metadata={"units": units})
+
+    return t3
+
+
+def reactions(config: Config, store: Store, process: Process, run: RunInfo, channels: list[str]) -> list[Reaction]:
+    """What a process does for those of the channels that ask for it, one entry a survey."""
+    reports = Instance(config.folder).reports
+    return [
+        Reaction(store, config.instrument(rules.survey), process, rules, run, reports)
+        for channel in config.channels_of(process.name)
+        if channel.name in channels
+        for rules in channel.surveys.values()
+    ]
+
+
+def reaction_metadata(done: Reacted) -> dict[str, Any]:
+    """Figures, names and files of one channel and night."""
+    found: dict[str, Any] = {"dagster/row_count": done.counts["selected"], **dict(done.counts)}
+    if done.names:
+        found["objects"] = ", ".join(done.names) + (" …" if done.counts["selected"] > len(done.names) else "")
+    for artefact in done.artefacts[:5]:
+        found[artefact.path.stem] = dg.MetadataValue.path(str(artefact.path))
+    if done.failures:
+        found["failures"] = "; ".join(f"{who}: {message}" for who, message in done.failures)
+    return found

@@ -1,0 +1,1 @@
+"""Dagster resources: the database, the IO manager, the instance."""
