@@ -12,7 +12,7 @@ import dagster as dg
 from ampel_dagster.config.instance import configuration_folder
 from ampel_dagster.config.load import Config, load
 from assets.checks import product_checks, survey_checks
-from assets.ops import augment_job, ingest_job, react_job
+from assets.ops import react_job, ticket_jobs
 from assets.t0_ingest import alerts_spec, t0_asset
 from assets.t1_combine import t1_asset
 from assets.t2_augment import t2_asset
@@ -31,7 +31,8 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 def build(config: Config) -> dg.Definitions:
     """Definitions of one configuration."""
     mongo = MongoResource(surveys=list(config.surveys))
-    ingest, augment, react = ingest_job(config), augment_job(config), react_job(config)
+    ingest, augment = ticket_jobs(config)
+    react = react_job(config)
     sensors = [
         *(new_alerts_sensor(config, s, ingest) for s in config.surveys if config.stream(s).landing),
         reactions_sensor(config, react),

@@ -29,7 +29,12 @@ def survey_checks(config: Config, survey: str) -> list[dg.AssetChecksDefinition]
     def ledger_balances(context: dg.AssetCheckExecutionContext, mongo: MongoResource) -> dg.AssetCheckResult:
         _, nights = _partitions(context, config)
         found = ledger(mongo.store, survey, nights)
-        return dg.AssetCheckResult(passed=found.balanced, metadata={"ledger": dg.MetadataValue.md(found.table())})
+        metadata: dict[str, Any] = {
+            **found.total,
+            "open_batches": found.open,
+            "by source": dg.MetadataValue.md(found.table()),
+        }
+        return dg.AssetCheckResult(passed=found.balanced, metadata=metadata)
 
     @dg.asset_check(
         asset=dg.AssetKey([survey, "t1"]),

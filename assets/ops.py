@@ -7,7 +7,6 @@ when the last packet of a night is.
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -18,14 +17,13 @@ from ampel_dagster.pipeline.ingest import Progress
 from ampel_dagster.pipeline.t0_ingest import Ingestion
 from ampel_dagster.pipeline.t2_augment import Augmentation
 from ampel_dagster.pipeline.t3_react import react_to_updates
-from ampel_dagster.pipeline.tier import TierOutput
+from ampel_dagster.pipeline.tier import PartitionFacts, TierOutput
 from ampel_dagster.sources.files import list_files, read_file
-from ampel_dagster.storage.figures import Figures, alert_figures, result_figures, state_figures
 from ampel_dagster.storage.store import Store
 from assets.partitions import run_info
-from assets.t3_react import reaction_metadata, reactions
+from assets.t3_react import raise_failures, reaction_metadata, reactions
+from resources.metadata import partition_metadata
 from resources.mongo import MongoResource
-from resources.mongo_io import partition_metadata
 from resources.partitions import partition_key
 
 #: Set by who runs a job in its own process, for progress bars: called with each batch's figures, by op.
@@ -49,8 +47,9 @@ class ReactConfig(dg.Config):
     channels: list[str] = []  # noqa: RUF012
 
 
-def ingest_job(setup: Config) -> dg.JobDefinition:
-    """Packets to results: T0 and T1, then T2, then the partitions that were touched are reported."""
+def ticket_jobs(setup: Config) -> tuple[dg.JobDefinition, dg.JobDefinition]:
+    """`ingest` (packets to results) and `augment` (pending tickets to results), which share their later ops."""
+    augment_tickets, report_partitions = _augment_op(setup), _report_op(setup)
 
     @dg.op(out=dg.Out(io_manager_key="mongo_io"), description="Decode, filter, store and combine, batch by batch.")
     def ingest_packets(
@@ -65,24 +64,15 @@ def ingest_job(setup: Config) -> dg.JobDefinition:
         packets = chain.from_iterable(read_file(file, name_of(file, config.paths)) for file in files)
         return dg.Output(tiers.ingest(ingestion, packets, PROGRESS.get("ingest")))
 
-    augment_tickets, report_partitions = _augment_op(setup), _report_op(setup)
-
     @dg.job(name="ingest", description="Packets to results, whatever nights they are of.")
     def ingest() -> None:
         report_partitions(augment_tickets(ingest_packets()))
-
-    return ingest
-
-
-def augment_job(setup: Config) -> dg.JobDefinition:
-    """Pending tickets to results."""
-    augment_tickets, report_partitions = _augment_op(setup), _report_op(setup)
 
     @dg.job(name="augment", description="Compute all T2 tickets that are pending.")
     def augment() -> None:
         report_partitions(augment_tickets())
 
-    return augment
+    return ingest, augment
 
 
 def react_job(setup: Config) -> dg.JobDefinition:
@@ -95,7 +85,7 @@ def react_job(setup: Config) -> dg.JobDefinition:
             process = setup.processes[name]
             channels = config.channels or [channel.name for channel in setup.channels_of(name)]
             for reaction in reactions(setup, mongo.store, process, run, channels):
-                for done in react_to_updates(reaction):
+                for done in (reacted := react_to_updates(reaction)):
                     context.log_event(
                         dg.AssetMaterialization(
                             ["t3", name],
@@ -103,6 +93,7 @@ def react_job(setup: Config) -> dg.JobDefinition:
                             metadata=reaction_metadata(done),
                         )
                     )
+                raise_failures(reacted)
 
     @dg.job(name="react", description="React to everything that is new, once.")
     def react() -> None:
@@ -139,8 +130,11 @@ def _augment_op(setup: Config) -> dg.OpDefinition:
 def _report_op(setup: Config) -> dg.OpDefinition:
     @dg.op(ins={"after": dg.In(dg.Nothing)}, description="Show the partitions that this run touched on their assets.")
     def report_partitions(context: dg.OpExecutionContext, mongo: MongoResource) -> None:
-        for event in materializations(setup, mongo.store, run_info(context, setup, "live")):
-            context.log_event(event)
+        run = run_info(context, setup, "live")
+        for observation in observations(setup, mongo.store, run):
+            context.log_event(observation)
+        for materialization in materializations(setup, mongo.store, run):
+            context.log_event(materialization)
 
     return report_partitions
 
@@ -148,23 +142,36 @@ def _report_op(setup: Config) -> dg.OpDefinition:
 def materializations(setup: Config, store: Store, run: RunInfo) -> Iterator[dg.AssetMaterialization]:
     """One event for each asset, channel and night that a run touched: as many as partitions, not as alerts."""
     for survey in setup.surveys:
-        found = store.survey(survey)
+        found, instrument = store.survey(survey), setup.instrument(survey)
         for channel, night in _touched(store, survey, run.run, "ingest"):
-            yield _event([survey, "t0"], channel, night, alert_figures(found, channel, night))
-            yield _event([survey, "t1"], channel, night, state_figures(found, channel, night))
+            yield _event([survey, "t0"], channel, night, tiers.t0_facts(found, instrument, channel, night))
+            yield _event([survey, "t1"], channel, night, tiers.t1_facts(found, instrument, channel, night))
         for channel, night in _touched(store, survey, run.run, "t2"):
-            rules = setup.channels[channel].surveys.get(survey) if channel in setup.channels else None
-            for product in setup.products_of(survey) if rules else []:
-                figures = result_figures(found, product.id, channel, night)
-                if figures.documents:
-                    yield _event([survey, "t2", product.name], channel, night, figures)
+            asked = setup.channels[channel].surveys.get(survey) if channel in setup.channels else None
+            for product in setup.products_of(survey) if asked else []:
+                facts = tiers.t2_facts(found, instrument, product, channel, night)
+                if facts.figures.documents:
+                    yield _event([survey, "t2", product.name], channel, night, facts)
+
+
+def observations(setup: Config, store: Store, run: RunInfo) -> Iterator[dg.AssetObservation]:
+    """What a run read of each stream, by night."""
+    for survey in setup.surveys:
+        nights: dict[str, set[str]] = {}
+        for batch in store.batches.of_run(run.run, "ingest"):
+            for night in batch["nights"] if batch["survey"] == survey else []:
+                nights.setdefault(night, set()).update(found["source"] for found in batch["sources"])
+        for night, sources in sorted(nights.items()):
+            yield dg.AssetObservation(
+                [survey, "alerts"], partition=night, metadata={"sources": ", ".join(sorted(sources)[:20])}
+            )
 
 
 def _touched(store: Store, survey: str, run: str, kind: str) -> list[tuple[str, str]]:
     batches = [batch for batch in store.batches.of_run(run, kind) if batch["survey"] == survey]
-    return sorted({(channel, night) for b in batches for channel in b["touched"] for night in b["nights"]})
+    keys = sorted({key for batch in batches for key in batch["partitions"]})
+    return [(channel, night) for channel, _, night in (key.partition("|") for key in keys)]
 
 
-def _event(key: list[str], channel: str, night: str, figures: Figures) -> dg.AssetMaterialization:
-    metadata: dict[str, Any] = partition_metadata({}, figures.documents, figures.content_digest)
-    return dg.AssetMaterialization(key, partition=partition_key(channel, night), metadata=metadata)
+def _event(key: list[str], channel: str, night: str, facts: PartitionFacts) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(key, partition=partition_key(channel, night), metadata=partition_metadata(facts, {}))

@@ -1,6 +1,7 @@
 """``<survey>/alerts`` (what there is to read) and ``<survey>/t0`` (what the channels chose)."""
 
 from itertools import chain
+from typing import Any
 
 import dagster as dg
 
@@ -51,8 +52,11 @@ def t0_asset(config: Config, survey: str) -> dg.AssetsDefinition:
         rules = config.rules(survey, tuple(channels))
         instrument, stream = config.instrument(survey), config.stream(survey)
         ingestion = Ingestion(mongo.store, instrument, stream, rules, run, with_states=False)
-        files = [file for night in nights if (file := archive_file(config, survey, night))]
+        files = {night: file for night in nights if (file := archive_file(config, survey, night))}
         context.log.info(f"{len(files)} archive files for {len(nights)} nights, {len(rules)} channels")
-        return dg.Output(tiers.ingest(ingestion, chain.from_iterable(map(read_file, files))))
+        for night, file in files.items():
+            size: dict[str, Any] = {"file": file.name, "megabytes": round(file.stat().st_size / 1e6, 1)}
+            context.log_event(dg.AssetObservation([survey, "alerts"], partition=night, metadata=size))
+        return dg.Output(tiers.ingest(ingestion, chain.from_iterable(map(read_file, files.values()))))
 
     return t0

@@ -1,5 +1,9 @@
 """``t3/<process>``: reactions and reports, private to their channel."""
 
+import os
+import re
+from collections import Counter
+from itertools import product
 from typing import Any
 
 import dagster as dg
@@ -11,13 +15,17 @@ from ampel_dagster.pipeline.t3_react import Reacted, Reaction, react_to_night
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.bound import Process
 from assets.partitions import backfill_policy, channel_nights, run_info
+from resources.metadata import failure_table
 from resources.mongo import MongoResource
 from resources.partitions import partition_key, split_partitions
+
+#: Owners are shown as people only where they are addresses.
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 def t3_asset(config: Config, process: Process) -> dg.AssetsDefinition:
     """What one process does for a channel and night."""
-    products = sorted(
+    upstream_products = sorted(
         {
             (r.survey, q.product.name)
             for c in config.channels_of(process.name)
@@ -25,7 +33,7 @@ def t3_asset(config: Config, process: Process) -> dg.AssetsDefinition:
             for q in r.requests
         }
     )
-    upstream = [dg.AssetKey([survey, "t2", name]) for survey, name in products]
+    upstream = [dg.AssetKey([survey, "t2", name]) for survey, name in upstream_products]
     units = ", ".join(type(unit).__name__ for unit in process.units)
 
     @dg.asset(
@@ -37,31 +45,47 @@ def t3_asset(config: Config, process: Process) -> dg.AssetsDefinition:
         kinds={"python"},
         code_version=CODE_VERSION,
         tags={"tier": "3"},
+        owners=sorted({c.contact for c in config.channels_of(process.name) if _EMAIL.fullmatch(c.contact)}) or None,
         description=f"Reacts with {units} to what the channels select.",
     )
     def t3(context: dg.AssetExecutionContext, mongo: MongoResource) -> dg.MaterializeResult[Any]:
         channels, nights = split_partitions(context.partition_keys)
         run = run_info(context, config, "archive")
-        for reaction in reactions(config, mongo.store, process, run, channels):
-            for night in nights:
-                publish = None if run.mode == "live" or process.react else frozenset[int]()
-                done = react_to_night(reaction, night, publish)
-                key = partition_key(done.channel, night)
-                context.add_asset_metadata(reaction_metadata(done), partition_key=key)
+        publish = None if run.mode == "live" or process.react else frozenset[int]()
+        todo = product(reactions(config, mongo.store, process, run, channels), nights)
+        reacted = [react_to_night(reaction, night, publish) for reaction, night in todo]
+        for done in reacted:
+            key = partition_key(done.channel, done.night)
+            context.add_asset_metadata(reaction_metadata(done), partition_key=key)
+        raise_failures(reacted)
         return dg.MaterializeResult(metadata={"units": units})
 
     return t3
+
+
+def ui_url() -> str:
+    """Where the Dagster UI is served, for links to runs: `AMPEL_UI_URL`, which `ampel-dagster dev` sets."""
+    return os.environ.get("AMPEL_UI_URL", "http://127.0.0.1:3000")
 
 
 def reactions(config: Config, store: Store, process: Process, run: RunInfo, channels: list[str]) -> list[Reaction]:
     """What a process does for those of the channels that ask for it, one entry a survey."""
     reports = Instance(config.folder).reports
     return [
-        Reaction(store, config.instrument(rules.survey), process, rules, run, reports)
+        Reaction(store, config.instrument(rules.survey), process, rules, run, reports, ui_url())
         for channel in config.channels_of(process.name)
         if channel.name in channels
         for rules in channel.surveys.values()
     ]
+
+
+def raise_failures(reacted: list[Reacted]) -> None:
+    """Fail the step if a unit failed: what it has not done stays new, and is tried again by the next run."""
+    failures = Counter[tuple[str, str]]()
+    for done in reacted:
+        failures.update(done.failures)
+    if failures:
+        raise dg.Failure("units failed", metadata={"failures": dg.MetadataValue.md(failure_table(failures))})
 
 
 def reaction_metadata(done: Reacted) -> dict[str, Any]:

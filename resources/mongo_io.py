@@ -1,23 +1,20 @@
 """The IO manager between tiers: writes batches as they are made, hands on documents as they are asked for."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.pipeline.tier import TierOutput
 from ampel_dagster.storage.frames import alert_rows, result_rows, state_rows
+from resources.metadata import partition_metadata, run_metadata
 from resources.mongo import MongoResource
 from resources.partitions import partition_key, split_partitions
 
-#: Counts that are shown for a run, in this order.
-_SHOWN = (
-    *("read", "new", "known", "rejected", "quarantined"),
-    *("t0", "stock", "alert", "combined", "t1", "t2", "computed", "failed", "waiting"),
-)
+#: Previews are shown where a run is about a few partitions only: each is kept in the event log.
+_MOST_PREVIEWS = 20
 
 
 class Documents:
@@ -47,15 +44,15 @@ class MongoIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata(run_metadata(tally, obj.collection, seconds))
         if not context.has_asset_partitions:
             return
-        step = context.step_context
-        for key in context.asset_partition_keys:
+        step, keys = context.step_context, context.asset_partition_keys
+        for key in keys:
             channels, nights = split_partitions([key])
-            counts = tally.partition(channels[0], nights[0])
-            figures = obj.figures(channels[0], nights[0])
+            channel, night = channels[0], nights[0]
+            facts, counts = obj.facts(channel, night), tally.partition(channel, night)
             step.add_asset_metadata(
-                partition_metadata(counts, figures.documents, figures.content_digest),
+                partition_metadata(facts, counts, preview=len(keys) <= _MOST_PREVIEWS),
                 asset_key=context.asset_key,
-                partition_key=partition_key(channels[0], nights[0]),
+                partition_key=partition_key(channel, night),
             )
 
     def load_input(self, context: dg.InputContext) -> Any:
@@ -75,36 +72,3 @@ class MongoIOManager(dg.ConfigurableIOManager):
         if context.dagster_type.typing_type is pd.DataFrame:
             return pd.DataFrame(list(frame_rows))
         return Documents(read)
-
-
-def run_metadata(tally: Tally, collection: str, seconds: float) -> dict[str, Any]:
-    """Figures of a whole run."""
-    counts = tally.counts
-    shown: dict[str, Any] = {key: counts[key] for key in _SHOWN if key in counts}
-    done = counts["read"] or counts["combined"] or counts["computed"] + counts["failed"]
-    shown |= {"collection": collection, "rate_per_s": round(done / max(seconds, 1e-9), 1)}
-    if counts["bytes"]:
-        shown["megabytes"] = round(counts["bytes"] / 1e6, 1)
-    if tally.failures:
-        shown["failures"] = dg.MetadataValue.md(failure_table(tally.failures))
-    return shown
-
-
-def partition_metadata(counts: Mapping[str, int], documents: int, content_digest: str) -> dict[str, Any]:
-    """Figures of one partition: how much is stored, its digest, and what this run did."""
-    return {
-        "dagster/row_count": documents,
-        "content_digest": content_digest,
-        **{key: number for key, number in sorted(counts.items())},
-    }
-
-
-def failure_table(failures: Mapping[tuple[str, str], int], limit: int = 20) -> str:
-    """Failures of units as a markdown table, the most frequent first."""
-    rows = sorted(failures.items(), key=lambda item: -item[1])[:limit]
-    lines = [f"| {who} | {_cell(message)} | {number} |" for (who, message), number in rows]
-    return "\n".join(["| where | message | times |", "|---|---|---|", *lines])
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")[:200]

@@ -47,6 +47,7 @@ def dev(host: str, port: int) -> None:
         if landing:
             instance.path(landing.folder).mkdir(parents=True, exist_ok=True)
     enter(instance)
+    os.environ["AMPEL_UI_URL"] = f"http://{host}:{port}"
     console.print(f"Dagster UI: http://{host}:{port}  (instance {instance.folder}; stop with Ctrl-C)", soft_wrap=True)
     program = os.path.join(os.path.dirname(sys.executable), "dagster")
     program = program if os.path.exists(program) else which("dagster") or program

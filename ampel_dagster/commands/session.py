@@ -1,6 +1,7 @@
 """The instance, configuration and database that a command works with."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from ampel_dagster.storage.store import Store
 
 #: For people; results for programs go to stdout by `click.echo`.
 console = Console(stderr=True, highlight=False)
-out = Console(highlight=False)
+#: Where it is no terminal (a file, a pipe), lines are as long as they need to be.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 
 
 @dataclass(frozen=True)

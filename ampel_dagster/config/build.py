@@ -85,6 +85,9 @@ class Builder:
         for name, spec in specs.items():
             file = f"t3/{name}.yaml"
             units = [self._unit(file, f"units.{n}", unit, ReactionUnit) for n, unit in enumerate(spec.units)]
+            names = [unit.unit for unit in spec.units]
+            for name_ in sorted({n for n in names if names.count(n) > 1}):
+                self._problem(file, "units", f"{name_} stands twice", "make a second process of it")
             for condition in spec.select.conditions:
                 self._check_path(file, "select.where", condition.path, products)
             trigger = spec.trigger

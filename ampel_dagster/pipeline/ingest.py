@@ -60,6 +60,7 @@ class SelectionWriter:
             {source: {key: found[key] for key in LEDGER_KEYS} for source, found in tally.sources.items()},
             sorted({item.alert.night for item in selection.judged}),
             {channel: sorted(stocks) for channel, stocks in tally.touched.items()},
+            tally.partition_keys,
         )
         return tally
 

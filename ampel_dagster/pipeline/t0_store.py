@@ -315,7 +315,10 @@ def count_selection(selection: Selection, tally: Tally) -> None:
         for channel in item.channels:
             tally.touch(channel, [item.alert.stock])
             tally.partition(channel, item.alert.night)["accepted"] += 1
-        for channel, verdict in item.verdicts.items():
+        # What a crashed attempt at this very batch found counts as found now.
+        earlier = item.prior.verdict.items() if item.prior is not None else ()
+        own = {channel: verdict for channel, verdict in earlier if verdict["batch"] == selection.id}
+        for channel, verdict in {**own, **item.verdicts}.items():
             if verdict["code"] < 0:
                 tally.partition(channel, item.alert.night)["rejected"] += 1
     for bad in selection.bad:

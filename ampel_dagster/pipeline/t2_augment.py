@@ -84,7 +84,7 @@ def write_results(augmentation: Augmentation, results: Results) -> Tally:
     if tally.touched:
         touched = {channel: sorted(stocks) for channel, stocks in tally.touched.items()}
         augmentation.store.batches.announce(
-            batch_id, "t2", augmentation.instrument.survey, run.mode, tally.nights, touched, meta
+            batch_id, "t2", augmentation.instrument.survey, run.mode, tally.nights, touched, meta, tally.partition_keys
         )
     unit = {"unit": type(product.unit).__name__, "version": product.version}
     survey.tickets.finish(outcomes, unit, meta)

@@ -49,6 +49,11 @@ class Tally:
         return sorted({night for _, night in self.partitions})
 
     @property
+    def partition_keys(self) -> list[str]:
+        """'channel|night' of the partitions with work, sorted."""
+        return sorted(f"{channel}|{night}" for channel, night in self.partitions)
+
+    @property
     def balanced(self) -> bool:
         """Whether every packet that was read is accounted for."""
         counts = self.counts

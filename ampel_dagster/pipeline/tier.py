@@ -1,12 +1,21 @@
 """What a tier hands to its IO manager: batches that are made while they are written."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ampel_dagster.pipeline.ingest import Progress, write_ahead
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.storage.figures import Figures
+
+
+@dataclass(frozen=True)
+class PartitionFacts:
+    """What is stored of one channel and night, for people and for "did it change"."""
+
+    figures: Figures
+    #: The first rows, with the object's name.
+    preview: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -17,8 +26,8 @@ class TierOutput:
     collection: str
     items: Iterable[Any]
     write: Callable[[Any], Tally]
-    #: Number and digest of the stored documents of (channel, night).
-    figures: Callable[[str, str], Figures]
+    #: What is stored of (channel, night).
+    facts: Callable[[str, str], "PartitionFacts"]
     #: Called after each batch, for progress bars.
     progress: Progress | None = None
     #: Called after the last batch.

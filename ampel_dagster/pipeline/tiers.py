@@ -1,6 +1,8 @@
 """The tiers as outputs for an IO manager: what is made, how it is written, and how a partition's content is told."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.alert import Packet
@@ -9,12 +11,37 @@ from ampel_dagster.pipeline.ingest import CombinationWriter, Progress, Selection
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
 from ampel_dagster.pipeline.t1_combine import combine_stored
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
-from ampel_dagster.pipeline.tier import TierOutput
+from ampel_dagster.pipeline.tier import PartitionFacts, TierOutput
 from ampel_dagster.sources.files import BrokenSourceError
 from ampel_dagster.storage.figures import Figures, alert_figures, result_figures, state_figures
+from ampel_dagster.storage.frames import alert_rows, result_rows, state_rows
 from ampel_dagster.storage.ledger import AlertRecord
-from ampel_dagster.storage.store import Store
-from ampel_dagster.units.bound import ChannelRules
+from ampel_dagster.storage.store import Store, SurveyStore
+from ampel_dagster.units.bound import ChannelRules, Product
+
+_PREVIEW_ROWS = 5
+
+
+def t0_facts(survey: SurveyStore, instrument: Instrument, channel: str, night: str) -> PartitionFacts:
+    """Accepted alerts of a channel and night."""
+    rows = _preview(instrument, alert_rows(survey, [channel], [night]))
+    return PartitionFacts(alert_figures(survey, channel, night), rows)
+
+
+def t1_facts(survey: SurveyStore, instrument: Instrument, channel: str, night: str) -> PartitionFacts:
+    """States of a channel and night."""
+    rows = _preview(instrument, state_rows(survey, [channel], [night]))
+    return PartitionFacts(state_figures(survey, channel, night), rows)
+
+
+def t2_facts(survey: SurveyStore, instrument: Instrument, product: Product, channel: str, night: str) -> PartitionFacts:
+    """Results of a product for a channel and night."""
+    rows = _preview(instrument, result_rows(survey, product.name, [channel], [night]))
+    return PartitionFacts(result_figures(survey, product.id, channel, night), rows)
+
+
+def _preview(instrument: Instrument, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"name": instrument.stock_name(row["stock"]), **row} for row in islice(rows, _PREVIEW_ROWS)]
 
 
 def ingest(
@@ -26,7 +53,7 @@ def ingest(
         collection=f"{ingestion.survey}.alert",
         items=select(ingestion, packets),
         write=SelectionWriter(ingestion).write,
-        figures=lambda channel, night: alert_figures(survey, channel, night),
+        facts=lambda channel, night: t0_facts(survey, ingestion.instrument, channel, night),
         progress=progress,
     )
 
@@ -50,7 +77,7 @@ def combine(
         collection=f"{name}.t1",
         items=combine_stored(survey, instrument, rules, alerts),
         write=CombinationWriter(store, name, run).write,
-        figures=lambda channel, night: state_figures(survey, channel, night),
+        facts=lambda channel, night: t1_facts(survey, instrument, channel, night),
         finish=finish,
     )
 
@@ -58,17 +85,19 @@ def combine(
 def compute(augmentation: Augmentation, progress: Progress | None = None) -> TierOutput:
     """T2 over the tickets of some products."""
 
-    def figures(channel: str, night: str) -> Figures:
-        found = Figures()
+    def facts(channel: str, night: str) -> PartitionFacts:
+        found = PartitionFacts(Figures())
         for product in augmentation.products:
-            found.merge(result_figures(augmentation.survey, product.id, channel, night))
+            one = t2_facts(augmentation.survey, augmentation.instrument, product, channel, night)
+            found.figures.merge(one.figures)
+            found.preview.extend(one.preview)
         return found
 
     return TierOutput(
         collection=f"{augmentation.instrument.survey}.t2",
         items=augment(augmentation),
         write=lambda results: write_results(augmentation, results),
-        figures=figures,
+        facts=facts,
         progress=progress,
     )
 
@@ -85,6 +114,6 @@ def in_turn(collection: str, outputs: Sequence[TierOutput], progress: Progress |
         collection=collection,
         items=items(),
         write=lambda pair: pair[0].write(pair[1]),
-        figures=lambda _channel, _night: Figures(),
+        facts=lambda _channel, _night: PartitionFacts(Figures()),
         progress=progress,
     )

@@ -22,6 +22,11 @@ class LedgerReport:
         """Whether each source's packets add up."""
         return all(row["read"] == sum(row[key] for key in LEDGER_KEYS[1:]) for row in self.rows)
 
+    @property
+    def total(self) -> dict[str, int]:
+        """Packets of all sources."""
+        return {key: sum(row[key] for row in self.rows) for key in LEDGER_KEYS}
+
     def table(self) -> str:
         """The report as a markdown table."""
         lines = [f"| {row['source']} | " + " | ".join(str(row[key]) for key in LEDGER_KEYS) + " |" for row in self.rows]

@@ -45,14 +45,16 @@ class Batches:
         sources: Mapping[str, Mapping[str, int]],
         nights: Sequence[str],
         touched: Touched,
+        partitions: Sequence[str] = (),
     ) -> None:
-        """Say that a batch is done (or 'stored'), and what it did."""
+        """Say that a batch is done (or 'stored'), and what it did; `partitions` are 'channel|night'."""
         change: dict[str, Any] = {
             "state": state,
             "counts": dict(counts),
             "sources": [{"source": source, **dict(found)} for source, found in sources.items()],
             "nights": list(nights),
             "touched": {channel: list(stocks) for channel, stocks in touched.items()},
+            "partitions": list(partitions),
             "done_ts": utc_now(),
         }
         self._durable.update_one({"_id": id_}, {"$set": change})
@@ -66,6 +68,7 @@ class Batches:
         nights: Sequence[str],
         touched: Touched,
         meta: Document,
+        partitions: Sequence[str] = (),
     ) -> None:
         """Record a batch of results just before they are written: a crash in between costs a second look, no update."""
         document = {
@@ -76,6 +79,7 @@ class Batches:
             "state": "done",
             "nights": list(nights),
             "touched": {channel: list(stocks) for channel, stocks in touched.items()},
+            "partitions": list(partitions),
             "meta": dict(meta),
             "done_ts": meta["ts"],
         }

@@ -1,5 +1,6 @@
 """Connecting by address: dates in UTC, errors in one line, secrets never shown."""
 
+import shutil
 from datetime import UTC, datetime
 
 import pytest
@@ -18,6 +19,7 @@ def uri(tmp_path_factory):
         yield server.start()
     finally:
         server.stop()
+        shutil.rmtree(server.folder, ignore_errors=True)  # pytest would keep it, with some 200 MB of journal
 
 
 @pytest.fixture
@@ -33,6 +35,7 @@ def uri_with_login(tmp_path):
         yield uri
     finally:
         server.stop()
+        shutil.rmtree(server.folder, ignore_errors=True)  # pytest would keep it, with some 200 MB of journal
 
 
 def failure(uri):

@@ -1,6 +1,7 @@
 """The embedded mongod: shared, lasting, found again after crashes, and clear about what it lacks."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ def server(tmp_path):
     server = EmbeddedServer(tmp_path, {**os.environ, "AMPEL_MONGOD_CACHE_GB": "0.25"})
     yield server
     server.stop()
+    shutil.rmtree(server.folder, ignore_errors=True)  # pytest would keep it, with some 200 MB of journal
 
 
 def python(code, instance, **options):
@@ -164,7 +166,7 @@ class TestCrash:
         with MongoClient(uri) as client:
             kept = client.test.get_collection("kept", write_concern=WriteConcern(w=1, j=True))
             kept.insert_one({"_id": 1})
-            os.kill(server.status().pid, signal.SIGKILL)
+        os.kill(server.status().pid, signal.SIGKILL)
         assert server.start() == uri
         with MongoClient(uri) as client:
             assert client.test.kept.find_one() == {"_id": 1}

@@ -133,6 +133,14 @@ def test_a_colour_is_of_the_two_detections_closest_in_time() -> None:
     assert "color_r_i" not in found
 
 
+@pytest.mark.parametrize(("before", "after", "expected"), [(0.125, 0.25, 1.0), (0.25, 0.125, 2.0), (0.125, 0.125, 1.0)])
+def test_the_closest_may_come_before_or_after(before: float, after: float, expected: float) -> None:
+    red = detection(2460000.0 - before, "r", 17.0), detection(2460000.0 + after, "r", 16.0)
+    far = detection(2459990.0, "r", 15.0), detection(2460010.0, "r", 14.0)
+    found = summary(detection(2460000.0, "g", 18.0), *red, *far)
+    assert found["color_g_r"] == pytest.approx(expected)
+
+
 def test_no_colour_beyond_the_longest_gap() -> None:
     points = detection(2460000.0, "g", 18.0), detection(2460001.0, "r", 17.0)
     assert summary(*points)["color_g_r"] == pytest.approx(1.0)
