@@ -11,14 +11,14 @@ from typing import Any, ParamSpec, TypeVar
 import click
 
 from ampel_dagster.commands import checking, ingesting, looking, serving, tickets
-from ampel_dagster.model.errors import ConfigError, UserError
+from ampel_dagster.model.errors import AmpelError, ConfigError, UserError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class _Group(click.Group):
-    """A group whose commands turn a UserError into one line and exit code 2."""
+    """A group whose commands end with one line: exit code 2 for what the user can mend, 1 for what failed."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -30,6 +30,9 @@ class _Group(click.Group):
         except UserError as error:
             click.echo(f"error: {' '.join(str(error).split())}", err=True)
             raise SystemExit(2) from None
+        except AmpelError as error:
+            click.echo(f"failed: {' '.join(str(error).split())}", err=True)
+            raise SystemExit(1) from None
 
 
 def _examples(*lines: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

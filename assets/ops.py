@@ -119,7 +119,9 @@ def _augment_op(setup: Config) -> dg.OpDefinition:
     def augment_tickets(context: dg.OpExecutionContext, mongo: MongoResource) -> dg.Output[TierOutput]:
         run = run_info(context, setup, "live")
         outputs = [
-            tiers.compute(Augmentation(mongo.store, setup.instrument(s), setup.products_of(s), run, {}))
+            tiers.compute(
+                Augmentation(mongo.store, setup.instrument(s), setup.products_of(s), run, {}, setup.reactions)
+            )
             for s in setup.surveys
         ]
         return dg.Output(tiers.in_turn("t2", outputs, PROGRESS.get("augment")))

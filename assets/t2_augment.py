@@ -34,6 +34,7 @@ def t2_asset(config: Config, survey: str, product: Product) -> dg.AssetsDefiniti
         channels, nights = split_partitions(context.partition_keys)
         run = run_info(context, config, "archive")
         where = in_partitions(channels, nights)
-        return dg.Output(tiers.compute(Augmentation(mongo.store, config.instrument(survey), [product], run, where)))
+        instrument, reactions = config.instrument(survey), config.reactions
+        return dg.Output(tiers.compute(Augmentation(mongo.store, instrument, [product], run, where, reactions)))
 
     return t2

@@ -93,8 +93,11 @@ def reaction_metadata(done: Reacted) -> dict[str, Any]:
     found: dict[str, Any] = {"dagster/row_count": done.counts["selected"], **dict(done.counts)}
     if done.names:
         found["objects"] = ", ".join(done.names) + (" …" if done.counts["selected"] > len(done.names) else "")
-    for artefact in done.artefacts[:5]:
-        found[artefact.path.stem] = dg.MetadataValue.path(str(artefact.path))
+    for artefact in done.artefacts:
+        # The pages of single objects are reached from the index.
+        if artefact.path.parent.name == "objects":
+            continue
+        found[artefact.path.name] = dg.MetadataValue.path(str(artefact.path))
     if done.failures:
         found["failures"] = "; ".join(f"{who}: {message}" for who, message in done.failures)
     return found

@@ -25,7 +25,7 @@ _CANDID, _PID = 10**12, 10**6
 _DATES = ("jd", "jdstarthist", "jdendhist")
 _LETTERS = 7
 _NAMES = 26**_LETTERS
-#: Between the numbers of two copies' names: a prime, so that names repeat only after all are used up.
+#: Between the numbers of two copies' names; no factor in common with 26, so that names repeat only after all are used up.
 _NAME_STEP = 829_362_851
 #: Thousandths of a day after which an object is seen again.
 _NEXT_VISIT = 40
@@ -64,13 +64,13 @@ def originals(packets: Iterable[bytes]) -> list[Original]:
     return found
 
 
-def copies(source: list[Original], first: int, last: int, *, stamps: bool = True) -> Iterator[bytes]:
-    """Copies number `first` to `last` - 1 of each packet; number 0 is the packet itself, unchanged."""
-    for number in range(first, last):
+def copies(source: list[Original], numbers: Iterable[int], *, stamps: bool = True) -> Iterator[bytes]:
+    """Copies of these numbers of each packet; number 0 is the packet itself, unchanged."""
+    for number in numbers:
         for original in source:
             record = original.record
             if number or not stamps:
-                record = deepcopy(record) if number else dict(record)
+                record = deepcopy(record)
                 _shift_record(record, number)
                 if not stamps:
                     record |= {key: None for key in record if key.startswith("cutout")}

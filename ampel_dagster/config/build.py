@@ -149,6 +149,7 @@ class Builder:
             access=frozenset(spec.access or INSTRUMENTS[survey].public_access),
             combiner=combiner,
             requests=tuple(requests),
+            reactions=spec.t3,
         )
 
     def _unit(self, file: str, at: str, spec: UnitSpec, kind: type[U]) -> U | None:

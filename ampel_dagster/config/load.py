@@ -73,6 +73,11 @@ class Config:
         """Names of the products by id."""
         return {product.id: name for name, product in self.products.items()}
 
+    @cached_property
+    def reactions(self) -> dict[str, tuple[str, ...]]:
+        """Names of the processes of each channel."""
+        return {name: channel.t3 for name, channel in self.channels.items()}
+
     def channels_of(self, process: str) -> list[Channel]:
         """Channels that a process reacts for."""
         return [channel for channel in self.channels.values() if process in channel.t3]

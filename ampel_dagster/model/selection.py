@@ -70,7 +70,7 @@ class Select(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     updated: Literal["since_last_run", "any"] = Field(
-        "any", description="since_last_run: react to what is new; any: to all of the night"
+        "any", description="since_last_run: what is new since the last run; any: all of the nights with news"
     )
     where: tuple[str, ...] = Field(
         (), description="conditions that must all hold, as in 'light_curve_summary.ndet >= 3'"

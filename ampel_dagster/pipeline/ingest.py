@@ -61,6 +61,7 @@ class SelectionWriter:
             sorted({item.alert.night for item in selection.judged}),
             {channel: sorted(stocks) for channel, stocks in tally.touched.items()},
             tally.partition_keys,
+            [f"{name}|{r.channel}" for r in self._in.rules for name in r.reactions if r.channel in tally.touched],
         )
         return tally
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -36,6 +36,8 @@ class Augmentation:
     run: RunInfo
     #: Restricts tickets to channels and nights; empty: all.
     where: Mapping[str, Any]
+    #: Names of the processes that are to hear of new results, by channel.
+    reactions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     #: Tickets a batch.
     size: int = 500
     #: Seconds after which a ticket whose worker died is taken up by another.
@@ -83,8 +85,18 @@ def write_results(augmentation: Augmentation, results: Results) -> Tally:
     meta = dict(run.meta(batch=batch_id, **({"data": versions} if versions else {})))
     if tally.touched:
         touched = {channel: sorted(stocks) for channel, stocks in tally.touched.items()}
+        reactions = augmentation.reactions
+        due = [f"{name}|{channel}" for channel in tally.touched for name in reactions.get(channel, ())]
         augmentation.store.batches.announce(
-            batch_id, "t2", augmentation.instrument.survey, run.mode, tally.nights, touched, meta, tally.partition_keys
+            batch_id,
+            "t2",
+            augmentation.instrument.survey,
+            run.mode,
+            tally.nights,
+            touched,
+            meta,
+            tally.partition_keys,
+            due,
         )
     unit = {"unit": type(product.unit).__name__, "version": product.version}
     survey.tickets.finish(outcomes, unit, meta)

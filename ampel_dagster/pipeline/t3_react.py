@@ -13,7 +13,7 @@ from typing import Any
 
 from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.ids import hash_ints
-from ampel_dagster.model.run import Mode, RunInfo, utc_now
+from ampel_dagster.model.run import RunInfo, utc_now
 from ampel_dagster.model.view import Artefact, ReactionContext, TransientView
 from ampel_dagster.pipeline.guard import Failure, guarded
 from ampel_dagster.pipeline.t3_views import load_views
@@ -21,8 +21,6 @@ from ampel_dagster.storage.outbox import outbox_id
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.base import Publisher, ReactionUnit, Report
 from ampel_dagster.units.bound import ChannelRules, Process
-
-_MODES: tuple[Mode, ...] = ("live", "archive")
 
 
 @dataclass(frozen=True)
@@ -55,13 +53,19 @@ class Reacted:
     deferred: set[int] = field(default_factory=set)
 
 
-def react_to_night(reaction: Reaction, night: str, publish: frozenset[int] | None = None) -> Reacted:
-    """React to one night: reports about all that is selected, publishers about the stocks in `publish` (None: all)."""
+def react_to_night(
+    reaction: Reaction, night: str, publish: frozenset[int] | None = None, only: frozenset[int] | None = None
+) -> Reacted:
+    """React to one night.
+
+    `only` restricts the selection to some stocks (None: all of the night); such reports get a folder of their own,
+    named after the time. Publishers tell about the selected stocks in `publish` (None: all).
+    """
     done = Reacted(reaction.rules.channel, night)
     survey = reaction.store.survey(reaction.instrument.survey)
     selected: list[TransientView] = []
     seen: list[int] = []
-    for view in load_views(survey, reaction.instrument, reaction.rules, night):
+    for view in load_views(survey, reaction.instrument, reaction.rules, night, only):
         seen.append(view.stock)
         if reaction.process.select.holds(view):
             selected.append(view)
@@ -71,7 +75,9 @@ def react_to_night(reaction: Reaction, night: str, publish: frozenset[int] | Non
     done.counts["selected"] = len(selected)
     done.counts["deferred"] = len(done.deferred)
     done.names = [view.name for view in selected[:20]]
-    context = _context(reaction, night, done)
+    if only is not None and not selected:
+        return done
+    context = _context(reaction, night, done, partial=only is not None)
     for unit in reaction.process.units:
         if isinstance(unit, Report):
             _report(reaction, unit, selected, context, done)
@@ -84,12 +90,12 @@ def react_to_night(reaction: Reaction, night: str, publish: frozenset[int] | Non
 def react_to_updates(reaction: Reaction) -> list[Reacted]:
     """React to everything that is new to this process and channel, night by night.
 
-    "New" are the finished batches that the process has not handled for the channel: no clock is asked, so nothing is
-    lost under concurrent ingestion. A batch is handled when all went well and none of its stocks still waits.
+    "New" are the finished batches that are still due to the process and channel: no clock is asked, so nothing is lost
+    under concurrent ingestion. A batch is handled when all went well and none of its stocks still waits.
     """
     batches = reaction.store.batches
     survey, channel = reaction.instrument.survey, reaction.rules.channel
-    new = batches.unhandled(reaction.process.name, channel, survey, _MODES)
+    new = batches.unhandled(reaction.process.name, channel, survey)
     touched = {stock for batch in new for stock in batch["touched"][channel]}
     live = {
         stock
@@ -98,7 +104,8 @@ def react_to_updates(reaction: Reaction) -> list[Reacted]:
         for stock in batch["touched"][channel]
     }
     nights = sorted({night for batch in new for night in batch["nights"]})
-    done = [react_to_night(reaction, night, frozenset(live)) for night in nights]
+    only = frozenset(touched) if reaction.process.select.updated == "since_last_run" else None
+    done = [react_to_night(reaction, night, frozenset(live), only) for night in nights]
     waiting = {stock for reacted in done for stock in reacted.deferred} & touched
     if not any(reacted.failures for reacted in done):
         finished = [batch["_id"] for batch in new if not waiting.intersection(batch["touched"][channel])]
@@ -107,19 +114,20 @@ def react_to_updates(reaction: Reaction) -> list[Reacted]:
 
 
 def has_updates(store: Store, process: str, channel: str, survey: str) -> bool:
-    """Whether there is a finished batch that the process has not handled for the channel."""
-    return bool(store.batches.unhandled(process, channel, survey, _MODES))
+    """Whether there is a finished batch that the process has still to handle for the channel."""
+    return bool(store.batches.unhandled(process, channel, survey))
 
 
-def _context(reaction: Reaction, night: str, done: Reacted) -> ReactionContext:
-    process, channel = reaction.process.name, reaction.rules.channel
+def _context(reaction: Reaction, night: str, done: Reacted, *, partial: bool) -> ReactionContext:
+    process, channel, now = reaction.process.name, reaction.rules.channel, utc_now()
+    folder = reaction.reports / process / channel / night
     return ReactionContext(
         process=process,
         channel=channel,
         night=night,
         run=reaction.run.run,
-        now=utc_now(),
-        folder=reaction.reports / process / channel / night,
+        now=now,
+        folder=folder / now.strftime("updates_%Y%m%dT%H%M%S") if partial else folder,
         ui_url=reaction.ui_url,
         selection=dict(done.counts),
         products=[request.product.name for request in reaction.rules.requests],

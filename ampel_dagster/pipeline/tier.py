@@ -7,6 +7,7 @@ from typing import Any
 from ampel_dagster.pipeline.ingest import Progress, write_ahead
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.storage.figures import Figures
+from ampel_dagster.storage.writes import storage_errors
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class TierOutput:
 
     def consume(self) -> Tally:
         """Make and write everything with bounded memory; return what it did."""
-        tally = write_ahead(self.items, self.write, self.progress)
-        if self.finish is not None:
-            self.finish()
+        with storage_errors(f"writing {self.collection}"):
+            tally = write_ahead(self.items, self.write, self.progress)
+            if self.finish is not None:
+                self.finish()
         return tally

@@ -29,13 +29,9 @@ class Batches:
         return {d["_id"]: d["state"] for d in self._read.find({"_id": {"$in": wanted}}, {"state": 1})}
 
     def open(self, id_: int, kind: str, survey: str, mode: Mode, meta: Mapping[str, Any]) -> None:
-        """Say that work on a batch begins; said again after a crash, it changes nothing."""
-        fresh = {"kind": kind, "survey": survey, "mode": mode, "state": "open", "meta": dict(meta)}
-        self.collection.update_one({"_id": id_}, {"$setOnInsert": fresh}, upsert=True)
-
-    def reopen(self, id_: int) -> None:
-        """A finished batch has work again (its documents were dropped meanwhile)."""
-        self.collection.update_one({"_id": id_}, {"$set": {"state": "open", "handled_by": []}})
+        """Say that a run begins, or begins again, to work on a batch; it is nobody's news until it is done."""
+        change = {"kind": kind, "survey": survey, "mode": mode, "state": "open", "meta": dict(meta)}
+        self.collection.update_one({"_id": id_}, {"$set": change}, upsert=True)
 
     def close(
         self,
@@ -46,8 +42,12 @@ class Batches:
         nights: Sequence[str],
         touched: Touched,
         partitions: Sequence[str] = (),
+        due: Sequence[str] = (),
     ) -> None:
-        """Say that a batch is done (or 'stored'), and what it did; `partitions` are 'channel|night'."""
+        """Say that a batch is done (or 'stored'), and what it did.
+
+        `partitions` are 'channel|night'; `due` are the reactions that are to hear of it, 'process|channel'.
+        """
         change: dict[str, Any] = {
             "state": state,
             "counts": dict(counts),
@@ -55,6 +55,7 @@ class Batches:
             "nights": list(nights),
             "touched": {channel: list(stocks) for channel, stocks in touched.items()},
             "partitions": list(partitions),
+            "due": list(due),
             "done_ts": utc_now(),
         }
         self._durable.update_one({"_id": id_}, {"$set": change})
@@ -69,6 +70,7 @@ class Batches:
         touched: Touched,
         meta: Document,
         partitions: Sequence[str] = (),
+        due: Sequence[str] = (),
     ) -> None:
         """Record a batch of results just before they are written: a crash in between costs a second look, no update."""
         document = {
@@ -80,6 +82,7 @@ class Batches:
             "nights": list(nights),
             "touched": {channel: list(stocks) for channel, stocks in touched.items()},
             "partitions": list(partitions),
+            "due": list(due),
             "meta": dict(meta),
             "done_ts": meta["ts"],
         }
@@ -97,21 +100,15 @@ class Batches:
         query = {"state": "stored", "survey": survey, "nights": {"$in": list(nights)}, "$or": touched}
         return [d["_id"] for d in self._read.find(query, {"_id": 1})]
 
-    def unhandled(self, process: str, channel: str, survey: str, modes: Sequence[Mode]) -> list[Document]:
-        """Finished batches that touched the channel and that this process has not handled for it, oldest first."""
-        query = {
-            "state": "done",
-            "survey": survey,
-            "mode": {"$in": list(modes)},
-            f"touched.{channel}": {"$exists": True},
-            "handled_by": {"$ne": f"{process}|{channel}"},
-        }
+    def unhandled(self, process: str, channel: str, survey: str) -> list[Document]:
+        """Finished batches that touched the channel and that this process has still to handle for it, oldest first."""
+        query = {"due": f"{process}|{channel}", "state": "done", "survey": survey}
         fields = {f"touched.{channel}": 1, "nights": 1, "mode": 1}
         return list(self._read.find(query, fields).sort([("done_ts", 1), ("_id", 1)]))
 
     def handled(self, ids: Sequence[int], process: str, channel: str) -> None:
         """A process has reacted to these batches for a channel."""
-        self._durable.update_many({"_id": {"$in": list(ids)}}, {"$addToSet": {"handled_by": f"{process}|{channel}"}})
+        self._durable.update_many({"_id": {"$in": list(ids)}}, {"$pull": {"due": f"{process}|{channel}"}})
 
     def ledger(self, survey: str, nights: Sequence[str]) -> list[Document]:
         """Per source: packets read, new, known, rejected, quarantined, in batches of these nights (none: all)."""

@@ -43,6 +43,7 @@ INDEXES = (
     Index("cutout", ("expire",), "stamps are kept for a while only", expires=True),
     Index("batch", ("state", "kind"), "batches left open by a crash"),
     Index("batch", ("nights",), "ledger of a night"),
+    Index("batch", ("due",), "what a reaction has still to handle"),
     Index("batch", ("meta.run",), "partitions that a run touched"),
     Index("journal", ("stock",), "story of a stock"),
     Index("journal", ("run",), "what a run did"),

@@ -135,7 +135,11 @@ def _verdicts(document: Document) -> Document:
 
 def _merge(document: Document) -> dict[str, Any]:
     states = {f"state.{view}": link for view, link in document.get("state", {}).items()}
-    return {"$set": _verdicts(document) | states, "$addToSet": {"channel": {"$each": document["channel"]}}}
+    return {
+        "$set": _verdicts(document) | states,
+        "$addToSet": {"channel": {"$each": document["channel"]}},
+        "$max": {"rank": document["rank"]},
+    }
 
 
 def _record(d: Document) -> AlertRecord:

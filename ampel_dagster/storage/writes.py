@@ -4,7 +4,7 @@ Ids are deterministic, so "is it there" is asked by id in bulk, and a duplicate 
 a worker that writes the very same document: no error (measured: nine times faster than upserts where most is there).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ Additions = Mapping[tuple[str, ...], Collection[int]]
 
 
 @contextmanager
-def storage_errors(doing: str) -> Any:
+def storage_errors(doing: str) -> Iterator[None]:
     """Turn what the driver raises into a StorageError that says what was being done."""
     try:
         yield

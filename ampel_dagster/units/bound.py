@@ -78,6 +78,8 @@ class ChannelRules:
     view: str
     #: Id of the combiner, part of each link.
     combiner_id: int
+    #: Names of the processes that are to hear of what is new to the channel.
+    reactions: tuple[str, ...] = ()
 
     @classmethod
     def make(
@@ -90,13 +92,16 @@ class ChannelRules:
         access: frozenset[str],
         combiner: T1Combiner,
         requests: tuple[Request, ...],
+        reactions: tuple[str, ...] = (),
     ) -> "ChannelRules":
         """Rules with their ids."""
         rights = sorted(access)
         config = hash_json([filter.identity() if filter else None, known_stocks, rights, combiner.identity()])
         view = f"{hash_json([combiner.identity(), rights]) & (1 << 64) - 1:016x}"
         combiner_id = combiner.identity()
-        return cls(channel, survey, filter, known_stocks, access, combiner, requests, config, view, combiner_id)
+        return cls(
+            channel, survey, filter, known_stocks, access, combiner, requests, config, view, combiner_id, reactions
+        )
 
 
 @dataclass(frozen=True)
