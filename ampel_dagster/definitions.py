@@ -50,8 +50,13 @@ def build(config: Config) -> dg.Definitions:
     )
 
 
+def _has_partitions(config: Config) -> bool:
+    """Assets are made for channels and nights: without a channel or a stream there are none."""
+    return bool(config.channels and config.streams)
+
+
 def _assets(config: Config) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    if not config.channels:
+    if not _has_partitions(config):
         return []
     found: list[dg.AssetsDefinition | dg.AssetSpec] = []
     for survey in config.surveys:
@@ -61,7 +66,7 @@ def _assets(config: Config) -> list[dg.AssetsDefinition | dg.AssetSpec]:
 
 
 def _checks(config: Config) -> list[dg.AssetChecksDefinition]:
-    if not config.channels:
+    if not _has_partitions(config):
         return []
     found = []
     for survey in config.surveys:
@@ -73,7 +78,7 @@ def _checks(config: Config) -> list[dg.AssetChecksDefinition]:
 
 def _asset_jobs(config: Config) -> list[Any]:
     """The tiers as jobs, for launches and backfills."""
-    if not config.channels:
+    if not _has_partitions(config):
         return []
     tiers = dg.AssetSelection.groups("t0", "t1", "t2")
     return [

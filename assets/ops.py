@@ -20,7 +20,7 @@ from ampel_dagster.pipeline.t3_react import react_to_updates
 from ampel_dagster.pipeline.tier import PartitionFacts, TierOutput
 from ampel_dagster.sources.files import list_files, read_file
 from ampel_dagster.storage.store import Store
-from assets.partitions import run_info
+from assets.partitions import begin
 from assets.t3_react import raise_failures, reaction_metadata, reactions
 from resources.metadata import partition_metadata
 from resources.mongo import MongoResource
@@ -55,8 +55,7 @@ def ticket_jobs(setup: Config) -> tuple[dg.JobDefinition, dg.JobDefinition]:
     def ingest_packets(
         context: dg.OpExecutionContext, config: IngestConfig, mongo: MongoResource
     ) -> dg.Output[TierOutput]:
-        run = run_info(context, setup, "live")
-        mongo.store.configs.keep(setup.id, setup.content, run.meta())
+        run = begin(context, setup, mongo.store, "live")
         rules = setup.rules(config.survey, tuple(config.channels))
         ingestion = Ingestion(mongo.store, setup.instrument(config.survey), setup.stream(config.survey), rules, run)
         files = list_files([Path(path) for path in config.paths])
@@ -80,7 +79,7 @@ def react_job(setup: Config) -> dg.JobDefinition:
 
     @dg.op(description="React to the batches that a process has not handled for a channel.")
     def react_to_new(context: dg.OpExecutionContext, config: ReactConfig, mongo: MongoResource) -> None:
-        run = run_info(context, setup, "live")
+        run = begin(context, setup, mongo.store, "live")
         for name in config.processes or list(setup.processes):
             process = setup.processes[name]
             channels = config.channels or [channel.name for channel in setup.channels_of(name)]
@@ -117,7 +116,7 @@ def _augment_op(setup: Config) -> dg.OpDefinition:
         description="Compute pending T2 tickets, in bulk.",
     )
     def augment_tickets(context: dg.OpExecutionContext, mongo: MongoResource) -> dg.Output[TierOutput]:
-        run = run_info(context, setup, "live")
+        run = begin(context, setup, mongo.store, "live")
         outputs = [
             tiers.compute(
                 Augmentation(mongo.store, setup.instrument(s), setup.products_of(s), run, {}, setup.reactions)
@@ -132,7 +131,7 @@ def _augment_op(setup: Config) -> dg.OpDefinition:
 def _report_op(setup: Config) -> dg.OpDefinition:
     @dg.op(ins={"after": dg.In(dg.Nothing)}, description="Show the partitions that this run touched on their assets.")
     def report_partitions(context: dg.OpExecutionContext, mongo: MongoResource) -> None:
-        run = run_info(context, setup, "live")
+        run = begin(context, setup, mongo.store, "live")
         for observation in observations(setup, mongo.store, run):
             context.log_event(observation)
         for materialization in materializations(setup, mongo.store, run):

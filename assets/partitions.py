@@ -7,6 +7,7 @@ import dagster as dg
 
 from ampel_dagster.config.load import Config
 from ampel_dagster.model.run import Mode, RunInfo
+from ampel_dagster.storage.store import Store
 
 #: Run tag that says whether a run is about live packets or about an archive.
 MODE_TAG = "ampel/mode"
@@ -31,7 +32,11 @@ def backfill_policy() -> dg.BackfillPolicy:
     return dg.BackfillPolicy.multi_run(max_partitions_per_run=MAX_PARTITIONS_PER_RUN)
 
 
-def run_info(context: dg.OpExecutionContext | dg.AssetExecutionContext, config: Config, mode: Mode) -> RunInfo:
-    """This Dagster run; a run tag may say otherwise about its mode."""
+def begin(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext, config: Config, store: Store, mode: Mode
+) -> RunInfo:
+    """This Dagster run, its configuration remembered under its hash; a run tag may say otherwise about its mode."""
     tagged: Any = context.run.tags.get(MODE_TAG)
-    return RunInfo(context.run.run_id, config.id, cast("Mode", tagged if tagged in ("live", "archive") else mode))
+    run = RunInfo(context.run.run_id, config.id, cast("Mode", tagged if tagged in ("live", "archive") else mode))
+    store.configs.keep(config.id, config.content, run.meta())
+    return run

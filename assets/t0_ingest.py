@@ -12,7 +12,7 @@ from ampel_dagster.pipeline.t0_ingest import Ingestion
 from ampel_dagster.pipeline.tier import TierOutput
 from ampel_dagster.sources.files import read_file
 from assets.archive import archive_file
-from assets.partitions import backfill_policy, channel_nights, nights_of, run_info
+from assets.partitions import backfill_policy, begin, channel_nights, nights_of
 from resources.mongo import MongoResource
 from resources.partitions import split_partitions
 
@@ -47,8 +47,7 @@ def t0_asset(config: Config, survey: str) -> dg.AssetsDefinition:
     )
     def t0(context: dg.AssetExecutionContext, mongo: MongoResource) -> dg.Output[TierOutput]:
         channels, nights = split_partitions(context.partition_keys)
-        run = run_info(context, config, "archive")
-        mongo.store.configs.keep(config.id, config.content, run.meta())
+        run = begin(context, config, mongo.store, "archive")
         rules = config.rules(survey, tuple(channels))
         instrument, stream = config.instrument(survey), config.stream(survey)
         ingestion = Ingestion(mongo.store, instrument, stream, rules, run, with_states=False)

@@ -6,7 +6,7 @@ from ampel_dagster.config.load import Config
 from ampel_dagster.model.run import CODE_VERSION
 from ampel_dagster.pipeline import tiers
 from ampel_dagster.pipeline.tier import TierOutput
-from assets.partitions import backfill_policy, channel_nights, run_info
+from assets.partitions import backfill_policy, begin, channel_nights
 from resources.mongo import MongoResource
 from resources.mongo_io import Documents
 from resources.partitions import split_partitions
@@ -29,7 +29,7 @@ def t1_asset(config: Config, survey: str) -> dg.AssetsDefinition:
     )
     def t1(context: dg.AssetExecutionContext, mongo: MongoResource, accepted: Documents) -> dg.Output[TierOutput]:
         channels, nights = split_partitions(context.partition_keys)
-        run = run_info(context, config, "archive")
+        run = begin(context, config, mongo.store, "archive")
         rules = config.rules(survey, tuple(channels))
         return dg.Output(tiers.combine(mongo.store, config.instrument(survey), rules, run, accepted, nights))
 

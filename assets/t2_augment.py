@@ -8,7 +8,7 @@ from ampel_dagster.pipeline.t2_augment import Augmentation
 from ampel_dagster.pipeline.tier import TierOutput
 from ampel_dagster.storage.tickets import in_partitions
 from ampel_dagster.units.bound import Product
-from assets.partitions import backfill_policy, channel_nights, run_info
+from assets.partitions import backfill_policy, begin, channel_nights
 from resources.mongo import MongoResource
 from resources.partitions import split_partitions
 
@@ -32,7 +32,7 @@ def t2_asset(config: Config, survey: str, product: Product) -> dg.AssetsDefiniti
     )
     def t2(context: dg.AssetExecutionContext, mongo: MongoResource) -> dg.Output[TierOutput]:
         channels, nights = split_partitions(context.partition_keys)
-        run = run_info(context, config, "archive")
+        run = begin(context, config, mongo.store, "archive")
         where = in_partitions(channels, nights)
         instrument, reactions = config.instrument(survey), config.reactions
         return dg.Output(tiers.compute(Augmentation(mongo.store, instrument, [product], run, where, reactions)))

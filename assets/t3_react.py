@@ -14,7 +14,7 @@ from ampel_dagster.model.run import CODE_VERSION, RunInfo
 from ampel_dagster.pipeline.t3_react import Reacted, Reaction, react_to_night
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.bound import Process
-from assets.partitions import backfill_policy, channel_nights, run_info
+from assets.partitions import backfill_policy, begin, channel_nights
 from resources.metadata import failure_table
 from resources.mongo import MongoResource
 from resources.partitions import partition_key, split_partitions
@@ -50,7 +50,7 @@ def t3_asset(config: Config, process: Process) -> dg.AssetsDefinition:
     )
     def t3(context: dg.AssetExecutionContext, mongo: MongoResource) -> dg.MaterializeResult[Any]:
         channels, nights = split_partitions(context.partition_keys)
-        run = run_info(context, config, "archive")
+        run = begin(context, config, mongo.store, "archive")
         publish = None if run.mode == "live" or process.react else frozenset[int]()
         todo = product(reactions(config, mongo.store, process, run, channels), nights)
         reacted = [react_to_night(reaction, night, publish) for reaction, night in todo]

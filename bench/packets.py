@@ -1,10 +1,13 @@
 """The packets to measure with: simulated or real, multiplied into alerts about further objects, or seen once more.
 
+Run as a script, it writes them: `single` (as they came), `first` (with their copies) and `next` (an hour later).
+
 Copies of a packet are of another object at another time, so that nothing of a copy is known when the original is:
 name, time, id and read-out number are shifted, and with time and read-out number the ids of upper limits. What a
 packet is for the decoder (schema, sizes, stamps, number of earlier points) stays as it was.
 """
 
+import argparse
 import tarfile
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
@@ -104,6 +107,11 @@ def write_tar(path: Path, packets: Iterable[bytes]) -> int:
     return count
 
 
+def tar_path(folder: Path, which: str) -> Path:
+    """Where the packets lie: single, first or next."""
+    return folder / f"{which}.tar.gz"
+
+
 def load(path: Path) -> list[Packet]:
     """All packets of a tar.gz, in memory."""
     return [packet for packet in read_file(path) if isinstance(packet, Packet)]
@@ -150,3 +158,23 @@ def _encode(original: Original, record: dict[str, Any]) -> bytes:
     buffer = BytesIO()
     fastavro.writer(buffer, original.schema, [record], codec=original.codec, sync_marker=b"ampel_dagster_b_")
     return buffer.getvalue()
+
+
+def main() -> None:
+    """Write the three files; print the number of packets of `first`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--alerts", type=Path, help="real packets; without it, simulated ones")
+    parser.add_argument("--number", type=int, default=600)
+    parser.add_argument("--times", type=int, default=1)
+    args = parser.parse_args()
+    single = real_packets(args.alerts) if args.alerts else simulated_packets(args.number)
+    write_tar(tar_path(args.folder, "single"), single)
+    count = write_tar(tar_path(args.folder, "first"), copies(originals(single), range(args.times)))
+    seen = originals(packet.data for packet in load(tar_path(args.folder, "first")))
+    write_tar(tar_path(args.folder, "next"), map(next_visit, seen))
+    print(count)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,14 +1,22 @@
 """Fixtures: one real mongod for the whole session, a fresh database and instance for each test."""
 
+import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ampel_dagster.config.load import Config, load
+from ampel_dagster.storage import figures
 from ampel_dagster.storage.server import EmbeddedServer
 from ampel_dagster.storage.store import Store
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 REPO = Path(__file__).resolve().parents[1]
 DATA = REPO.parent / "shared" / "data"
@@ -40,3 +48,132 @@ def store(mongo_uri: str) -> Iterator[Store]:
     yield store
     store.drop()
     store.close()
+
+
+#: A small instance: one stream, one product, one process, no channel. Of a file, JSON is YAML too.
+SMALL_INSTANCE: Mapping[str, Any] = {
+    "streams/ztf.yaml": {
+        "survey": "ztf",
+        "start_date": "2017-11-01",
+        "archive": {"folder": "archive", "pattern": "ztf_public_{night:%Y%m%d}.tar.gz"},
+        "landing": {"folder": "landing"},
+    },
+    "t2/summary.yaml": {"unit": "LightCurveSummary"},
+    "t3/table.yaml": {
+        "units": [{"unit": "TransientTable", "config": {"columns": ["name", "summary.ndet"]}}],
+        "trigger": {"on": "t2"},
+    },
+}
+
+
+def write_instance(folder: Path, channels: Mapping[str, Mapping[str, Any]], files: Mapping[str, Any]) -> Path:
+    """The small instance with these channels and files; a file that is None is left out.
+
+    A channel accepts all, sees all, and asks for everything that there is; what is given changes its block `ztf`.
+    """
+    for kind in ("channels", "t2", "t3", "streams", "archive", "landing"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    written = {**SMALL_INSTANCE, **files}
+    for name, changes in channels.items():
+        block = {"t2": ["summary"], **changes}
+        channel = {"channel": name, "access": ["ZTF", "ZTF_PUB"], "ztf": block, "t3": ["table"]}
+        written.setdefault(f"channels/{name}.yaml", channel)
+    for name, content in written.items():
+        if content is not None:
+            (folder / name).write_text(json.dumps(content))
+    return folder
+
+
+class Platform:
+    """An instance with a database and a Dagster history of its own."""
+
+    def __init__(self, folder: Path, uri: str, change: Callable[[Config], Config] = lambda config: config) -> None:
+        import dagster as dg
+
+        from ampel_dagster.definitions import build
+
+        self.folder = folder
+        self.database = f"test_{uuid.uuid4().hex[:12]}"
+        self.env = {"AMPEL_INSTANCE": str(folder), "AMPEL_MONGO_URI": uri, "AMPEL_DB": self.database}
+        self.config = change(load(folder))
+        self.defs = build(self.config)
+        self.history = dg.DagsterInstance.ephemeral()
+        self.store = Store.open(uri, self.database)
+        self.store.prepare(("ztf",))
+        self.ztf = self.store.survey("ztf")
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """The environment says that this platform is in force."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            yield
+
+    def run(
+        self, job: str, config: Mapping[str, Any] | None = None, partition: str = "", **more: Any
+    ) -> "dg.ExecuteInProcessResult":
+        """Run a job to its end; `partition` is 'channel|night'."""
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        options = {"partition_key": partition or None, "instance": self.history, **more}
+        with self.entered():
+            return self.defs.resolve_job_def(job).execute_in_process(run_config={**quiet, **(config or {})}, **options)
+
+    def ingest(self, *paths: Path, channels: tuple[str, ...] = (), **more: Any) -> "dg.ExecuteInProcessResult":
+        """Run the job `ingest` over files."""
+        config = {"survey": "ztf", "paths": [str(path) for path in paths], "channels": list(channels)}
+        return self.run("ingest", {"ops": {"ingest_packets": {"config": config}}}, **more)
+
+    def materialized(self, *key: str) -> list[tuple[str, dict[str, Any]]]:
+        """(partition, metadata) of all materializations of an asset, oldest first."""
+        import dagster as dg
+
+        found = self.history.fetch_materializations(dg.AssetKey(list(key)), limit=1000, ascending=True).records
+        events = [record.asset_materialization for record in found]
+        return [(str(e.partition), {k: v.value for k, v in e.metadata.items()}) for e in events if e is not None]
+
+    def counts(self) -> dict[str, Any]:
+        """What is stored."""
+        return figures.counts(self.store, self.config.surveys, self.config.product_names)
+
+    def content(self) -> dict[str, dict[Any, Any]]:
+        """Every document of the database, by collection and id."""
+        database = self.store.database
+        return {name: {d["_id"]: d for d in database[name].find()} for name in database.list_collection_names()}
+
+    def close(self) -> None:
+        """Remove the database."""
+        self.store.drop()
+        self.store.close()
+        self.history.dispose()
+
+
+MakeInstance = Callable[..., Path]
+MakePlatform = Callable[..., Platform]
+
+
+@pytest.fixture(scope="session")
+def make_instance(tmp_path_factory: pytest.TempPathFactory) -> MakeInstance:
+    """Writes instance folders: `make_instance({"A": {"filter": ...}}, files={"t3/table.yaml": None})`."""
+
+    def make(channels: Mapping[str, Mapping[str, Any]] = {}, files: Mapping[str, Any] = {}) -> Path:
+        return write_instance(tmp_path_factory.mktemp("instance"), channels, files)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def make_platform(mongo_uri: str, make_instance: MakeInstance) -> Iterator[MakePlatform]:
+    """Makes platforms, as `make_instance` does folders; they live as long as the module's tests."""
+    with ExitStack() as made:
+
+        def make(
+            channels: Mapping[str, Mapping[str, Any]] = {},
+            files: Mapping[str, Any] = {},
+            change: Callable[[Config], Config] = lambda config: config,
+        ) -> Platform:
+            platform = Platform(make_instance(channels, files), mongo_uri, change)
+            made.callback(platform.close)
+            return platform
+
+        yield make

@@ -263,7 +263,7 @@ def store_rest(ingestion: Ingestion, selection: Selection, meta: Meta, tally: Ta
     if ingestion.stream.cutouts == "accepted":
         days = ingestion.stream.cutout_days
         expire = meta["ts"] + timedelta(days=days) if days else None
-        store.survey(survey).cutouts.write(_stamps(selection, tally), expire)
+        store.survey(survey).cutouts.write(_stamps(selection, tally), expire, meta)
     by_stock: dict[int, tuple[set[str], list[int]]] = {}
     for item in selection.judged:
         if item.channels:

@@ -79,10 +79,13 @@ class Cutouts:
     def __init__(self, collection: DocumentCollection) -> None:
         self.collection = collection
 
-    def write(self, stamps: Mapping[int, Mapping[str, bytes]], expire: datetime | None) -> None:
+    def write(
+        self, stamps: Mapping[int, Mapping[str, bytes]], expire: datetime | None, meta: Mapping[str, Any]
+    ) -> None:
         """Keep stamps by alert id until `expire` (None: for ever)."""
         documents: list[Document] = [
-            {"_id": alert, "stamps": {k: Binary(v) for k, v in found.items()}} | ({"expire": expire} if expire else {})
+            {"_id": alert, "stamps": {k: Binary(v) for k, v in found.items()}, "meta": dict(meta)}
+            | ({"expire": expire} if expire else {})
             for alert, found in stamps.items()
             if found
         ]

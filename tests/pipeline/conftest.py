@@ -1,7 +1,7 @@
 """A small platform for the tests of the tiers: one real database, made-up ZTF packets, rules made on the spot."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,6 +9,8 @@ from threading import Lock, Thread
 from typing import Any
 
 import pytest
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 
 from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.alert import Packet
@@ -21,6 +23,8 @@ from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_resul
 from ampel_dagster.pipeline.t3_react import Reacted, Reaction, react_to_updates
 from ampel_dagster.pipeline.t3_views import load_views
 from ampel_dagster.pipeline.tally import Tally
+from ampel_dagster.pipeline.tiers import combine
+from ampel_dagster.sources.files import BrokenSourceError, read_file
 from ampel_dagster.storage.store import Store
 from ampel_dagster.testing import encode_packet
 from ampel_dagster.units.base import AlertFilter, T1Combiner
@@ -161,3 +165,78 @@ def receiver() -> Iterator[Receiver]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+#: What differs from run to run: who wrote a document, and when.
+CIRCUMSTANCES = frozenset({"meta", "ts", "done_ts", "expire", "enriched"})
+#: Arrays that are sets.
+SETS = frozenset({"channel", "tag", "stock"})
+Content = dict[str, dict[Any, dict[str, Any]]]
+
+
+class Lab(World):
+    """The platform fed with packets as they come, to be looked at as a whole."""
+
+    def run(
+        self,
+        rules: ChannelRules | Sequence[ChannelRules],
+        packets: Iterable[Packet | BrokenSourceError],
+        *,
+        run: str = "run",
+        with_states: bool = True,
+        **stream: Any,
+    ) -> Tally:
+        """Ingest packets; `stream` says what differs from the usual stream (batch_size, start_date …)."""
+        rules = [rules] if isinstance(rules, ChannelRules) else list(rules)
+        changed = Stream.model_validate(self.stream.model_dump() | stream)
+        ingestion = Ingestion(self.store, self.instrument, changed, rules, RunInfo(run, 1), with_states)
+        return write_ahead(select(ingestion, packets), SelectionWriter(ingestion).write)
+
+    def combine(self, rules: Sequence[ChannelRules], nights: Sequence[str], *, run: str = "combine") -> Tally:
+        """T1 by itself, over all that these channels accepted in these nights."""
+        alerts = self.ztf.ledger.accepted([r.channel for r in rules], nights)
+        return combine(self.store, self.instrument, rules, RunInfo(run, 1), alerts, nights).consume()
+
+    def raw(self) -> dict[str, dict[Any, bytes]]:
+        """Every document, byte by byte."""
+        options: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument)
+        database = self.store.database.with_options(codec_options=options)
+        names = self.store.database.list_collection_names()
+        return {name: {d["_id"]: d.raw for d in database[name].find()} for name in names}
+
+    def content(self, *without: str) -> Content:
+        """Every document by collection and id, without its circumstances and the fields `without`; no journal."""
+        left_out = CIRCUMSTANCES.union(without)
+        names = set(self.store.database.list_collection_names()) - {"journal"}
+        return {
+            name: {d["_id"]: _plain(d, left_out) for d in self.store.database[name].find()} for name in sorted(names)
+        }
+
+    def wipe(self) -> None:
+        """Remove all documents; collections and indexes stay."""
+        for name in self.store.database.list_collection_names():
+            self.store.database[name].delete_many({})
+
+
+def _plain(document: Mapping[str, Any], left_out: Collection[str]) -> dict[str, Any]:
+    found = {key: value for key, value in document.items() if key not in left_out}
+    return {key: sorted(value) if key in SETS and isinstance(value, list) else value for key, value in found.items()}
+
+
+@pytest.fixture
+def lab(store: Store, tmp_path: Path) -> Lab:
+    """An empty platform."""
+    return Lab(store, tmp_path / "reports")
+
+
+Real = Callable[..., list[Packet]]
+
+
+@pytest.fixture(scope="session")
+def real(data: Path) -> Real:
+    """Real packets by the names of their files below data/ztf: `real("ZTF18acruwxq.tar.gz", ...)`."""
+
+    def read(*names: str) -> list[Packet]:
+        return [p for name in names for p in read_file(data / "ztf" / name, name) if isinstance(p, Packet)]
+
+    return read

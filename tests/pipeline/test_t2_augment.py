@@ -306,39 +306,41 @@ def test_exception_is_kept_as_data_and_the_rest_goes_on(world: Any) -> None:
     assert 'raise ZeroDivisionError("no error bars")' in error["traceback"]
 
 
-_circle: list[Any] = []
-_circle.append(_circle)
+def circle() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
 
 
 @pytest.mark.parametrize(
-    "value",
+    "make",
     [
-        pytest.param(None, id="nothing"),
-        pytest.param([1], id="list"),
-        pytest.param("text", id="text"),
-        pytest.param(UnitResult([1]), id="list in a result"),  # type: ignore[arg-type]
-        pytest.param(UnitResult({"a": 1}, code=-3), id="negative code"),
-        pytest.param(UnitResult({"a": 1}, code="good"), id="code that is no number"),  # type: ignore[arg-type]
-        pytest.param(UnitResult({"a": 1}, code=None), id="no code"),  # type: ignore[arg-type]
-        pytest.param(UnitResult({"a": 1}, code=1 << 70), id="code beyond 64 bits"),
-        pytest.param(UnitResult({"a": 1}, tags="SN"), id="tags that are one text"),  # type: ignore[arg-type]
-        pytest.param(UnitResult({"a": 1}, tags=(1,)), id="tag that is no text"),  # type: ignore[arg-type]
-        pytest.param(UnitResult({"a": 1}, journal={"a": object()}), id="journal that cannot be stored"),
-        pytest.param(DocumentCode.OK, id="code of the system"),
-        pytest.param({"a": object()}, id="object"),
-        pytest.param({"a": 1j}, id="complex number"),
-        pytest.param({1: "a"}, id="key that is no text"),
-        pytest.param({"a\0b": 1}, id="key with a zero byte"),
-        pytest.param({"a": 1 << 63}, id="integer beyond 64 bits"),
-        pytest.param({"a": _circle}, id="list that holds itself"),
-        pytest.param({"a": "\ud800"}, id="text that is no text"),
-        pytest.param({"a": "x" * 9_000_000}, id="larger than a document may be"),
-        pytest.param({"a": "x" * 17_000_000}, id="larger than a message may be"),
+        pytest.param(lambda: None, id="nothing"),
+        pytest.param(lambda: [1], id="list"),
+        pytest.param(lambda: "text", id="text"),
+        pytest.param(lambda: UnitResult([1]), id="list in a result"),  # type: ignore[arg-type]
+        pytest.param(lambda: UnitResult({"a": 1}, code=-3), id="negative code"),
+        pytest.param(lambda: UnitResult({"a": 1}, code="good"), id="code that is no number"),  # type: ignore[arg-type]
+        pytest.param(lambda: UnitResult({"a": 1}, code=None), id="no code"),  # type: ignore[arg-type]
+        pytest.param(lambda: UnitResult({"a": 1}, code=1 << 70), id="code beyond 64 bits"),
+        pytest.param(lambda: UnitResult({"a": 1}, tags="SN"), id="tags that are one text"),  # type: ignore[arg-type]
+        pytest.param(lambda: UnitResult({"a": 1}, tags=(1,)), id="tag that is no text"),  # type: ignore[arg-type]
+        pytest.param(lambda: UnitResult({"a": 1}, journal={"a": object()}), id="journal that cannot be stored"),
+        pytest.param(lambda: DocumentCode.OK, id="code of the system"),
+        pytest.param(lambda: {"a": object()}, id="object"),
+        pytest.param(lambda: {"a": 1j}, id="complex number"),
+        pytest.param(lambda: {1: "a"}, id="key that is no text"),
+        pytest.param(lambda: {"a\0b": 1}, id="key with a zero byte"),
+        pytest.param(lambda: {"a": 1 << 63}, id="integer beyond 64 bits"),
+        pytest.param(lambda: {"a": circle()}, id="list that holds itself"),
+        pytest.param(lambda: {"a": "\ud800"}, id="text that is no text"),
+        pytest.param(lambda: {"a": "x" * 9_000_000}, id="larger than a document may be"),
+        pytest.param(lambda: {"a": "x" * 17_000_000}, id="larger than a message may be"),
     ],
 )
-def test_answer_that_cannot_be_stored_is_an_error_and_the_rest_goes_on(world: Any, value: Any) -> None:
+def test_answer_that_cannot_be_stored_is_an_error_and_the_rest_goes_on(world: Any, make: Callable[[], Any]) -> None:
     bad = world.instrument.stock_id("ZTF18aaaaaab")
-    product = product_of(lambda state, *_: value if state.stock == bad else {"fine": True})
+    product = product_of(lambda state, *_: make() if state.stock == bad else {"fine": True})
     world.ingest(world.rules("A", product), *(star(n) for n in range(3)))
     world.compute(product)
     documents = world.t2(product)
