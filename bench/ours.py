@@ -48,7 +48,8 @@ class Predecoded(ZTF):
         self._alerts = {packet.offset: list(super(Predecoded, self).decode(packet)) for packet in packets}
         for alerts in self._alerts.values():
             for alert in alerts:
-                assert isinstance(alert, Alert) and alert.points
+                if not isinstance(alert, Alert) or not alert.points:
+                    raise SystemExit(f"a packet cannot be read: {alert}")
 
     def decode(self, packet: Packet) -> Iterator[Alert | AlertFormatError]:
         return iter(self._alerts[packet.offset])

@@ -28,7 +28,7 @@ _CANDID, _PID = 10**12, 10**6
 _DATES = ("jd", "jdstarthist", "jdendhist")
 _LETTERS = 7
 _NAMES = 26**_LETTERS
-#: Between the numbers of two copies' names; no factor in common with 26, so that names repeat only after all are used up.
+#: Between the numbers of two copies' names; no factor in common with 26, so that names repeat as late as can be.
 _NAME_STEP = 829_362_851
 #: Thousandths of a day after which an object is seen again.
 _NEXT_VISIT = 40

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "bench_peer"
+#: Runs a command as a child of a small process: the peak of memory of a process begins with that of its parent.
+_SMALL_PARENT = ("/bin/sh", "-c", '"$@"; exit $?', "sh")
 _KEEP = Path(__file__).with_name("keep_database.py")
 
 
@@ -53,5 +55,9 @@ class Peer:
 
     def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(self._python), *command], cwd=self._folder, env=self._env, capture_output=True, text=True
+            [*_SMALL_PARENT, str(self._python), *command],
+            cwd=self._folder,
+            env=self._env,
+            capture_output=True,
+            text=True,
         )

@@ -60,7 +60,7 @@ class Session:
         where = ["--uri", self.uri, "--database", _DATABASE, "--mongod-pid", str(self.mongod_pid), "--tar", str(tar)]
         return json.loads(_script("ours.py", [*arguments, *where, *(["--fresh"] if fresh else [])]))
 
-    def chain(self, chain: Sequence[Step], rep: int) -> None:
+    def chain(self, chain: Sequence[Step], rep: int, only: Sequence[str]) -> None:
         """Do a chain of steps, ours and then the peer's."""
         for system in ("ours", "peer"):
             fresh = True
@@ -73,7 +73,7 @@ class Session:
                 else:
                     found = self.ours(arguments, tar, fresh=fresh)
                 fresh = False
-                if step.case:
+                if step.case in only:
                     self.put({"kind": "step", "system": system, "case": step.case, "rep": rep, **found})
 
 
@@ -133,7 +133,7 @@ def main(
             task = progress.add_task("measuring", total=reps * len(chains) + len(growth))
             for rep in range(reps):
                 for chain in chains:
-                    session.chain(chain, rep)
+                    session.chain(chain, rep, only)
                     progress.advance(task)
             if growth:
                 sizes = ("growth", "--sizes", *map(str, growth))

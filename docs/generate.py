@@ -198,7 +198,8 @@ def cli_page() -> str:
     parts = [
         "# Command line",
         _NOTE,
-        "`ampel-dagster COMMAND --help` says the same. Errors that a user can mend are one line, with exit code 2.\n"
+        "`ampel-dagster COMMAND --help` says the same. An error that you can mend is one line and exit code 2,\n"
+        "a failure of a run one line and exit code 1.\n"
         "Variables of the environment: [how-to/operate.md](how-to/operate.md#variables-of-the-environment).",
     ]
     context = click.Context(command_line, info_name="ampel-dagster")

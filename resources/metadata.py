@@ -15,6 +15,10 @@ _SHOWN = (
 )
 #: Columns of a preview: more do not fit on a page.
 _COLUMNS = 9
+#: Characters of a cell.
+_WIDTH = 120
+#: What could end a cell, or become markup, a link or an image that the reader's browser fetches.
+_ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'", **{c: f"\\{c}" for c in "\\|[]"}}
 #: Of other ids people rarely want to see the numbers.
 _HIDDEN = ("stock", "channel", "night", "t2", "input", "link", "alert")
 
@@ -50,12 +54,15 @@ def failure_table(failures: Mapping[tuple[str, str], int], limit: int = 20) -> s
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as a markdown table of the first columns; whatever comes from outside cannot break it."""
     names = [name for name in rows[0] if name not in _HIDDEN][:_COLUMNS]
-    lines = ["| " + " | ".join(_cell(row.get(name)) for name in names) + " |" for row in rows]
-    return "\n".join(["| " + " | ".join(names) + " |", "|---" * len(names) + "|", *lines])
+    lines = [_line(names), "|---" * len(names) + "|", *(_line([row.get(name) for name in names]) for row in rows)]
+    return "\n".join(lines)
+
+
+def _line(values: Sequence[Any]) -> str:
+    return "| " + " | ".join(map(_cell, values)) + " |"
 
 
 def _cell(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) and abs(value) < 1e5 else str(value)
-    for character, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "'")):
-        text = text.replace(character, escaped)
-    return " ".join(text.split())[:120]
+    text = " ".join(text.split())[:_WIDTH]
+    return "".join(_ESCAPED.get(character, character) for character in text)

@@ -1,6 +1,6 @@
 """The IO manager between tiers: writes batches as they are made, hands on documents as they are asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from ampel_dagster.pipeline.tier import TierOutput
 from ampel_dagster.storage.frames import alert_rows, result_rows, state_rows
+from ampel_dagster.storage.ledger import AlertRecord
 from resources.metadata import partition_metadata, run_metadata
 from resources.mongo import MongoResource
 from resources.partitions import partition_key, split_partitions
@@ -62,7 +63,7 @@ class MongoIOManager(dg.ConfigurableIOManager):
         survey = self.mongo.store.survey(upstream[0])
         if upstream[1] == "t0":
             frame_rows = alert_rows(survey, channels, nights)
-            read: Callable[[], Iterator[Any]] = lambda: survey.ledger.accepted(channels, nights)  # noqa: E731
+            read: Callable[[], Iterator[Any]] = lambda: _own(survey.ledger.accepted(channels, nights), channels)  # noqa: E731
         elif upstream[1] == "t1":
             frame_rows = state_rows(survey, channels, nights)
             read = lambda: iter(state_rows(survey, channels, nights))  # noqa: E731
@@ -72,3 +73,9 @@ class MongoIOManager(dg.ConfigurableIOManager):
         if context.dagster_type.typing_type is pd.DataFrame:
             return pd.DataFrame(list(frame_rows))
         return Documents(read)
+
+
+def _own(alerts: Iterable[AlertRecord], channels: Sequence[str]) -> Iterator[AlertRecord]:
+    """Alerts without the verdicts of other channels."""
+    for alert in alerts:
+        yield alert._replace(channel={name: code for name, code in alert.channel.items() if name in channels})

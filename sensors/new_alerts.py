@@ -11,14 +11,14 @@ from ampel_dagster.sources.files import is_alert_file
 from assets.archive import landing_folder
 from assets.partitions import MODE_TAG
 
-#: A file that changed less than this ago may still be written; one that is renamed into place is complete at once.
+#: A file that changed less than this ago (seconds) may still be written.
 SETTLE_S = 2.0
 #: Files that one run takes.
 MAX_FILES_PER_RUN = 200
 
 
 def new_alerts_sensor(config: Config, survey: str, job: dg.JobDefinition) -> dg.SensorDefinition:
-    """Watches the landing folder; the cursor is (time of change, name) of the last file that was taken."""
+    """Watches the landing folder; the cursor is (time of arrival, name) of the last file that was taken."""
 
     @dg.sensor(
         name=f"new_{survey}_alerts",
@@ -48,11 +48,32 @@ def new_alerts_sensor(config: Config, survey: str, job: dg.JobDefinition) -> dg.
 
 
 def _settled(folder: Path) -> list[tuple[int, str, Path]]:
-    """(time of change in ns, name, path) of complete files, oldest first."""
+    """(time of arrival in ns, name, path) of complete files, in the order in which they came."""
     found = []
     for path in folder.rglob("*"):
-        if path.is_file() and is_alert_file(path):
-            changed_ns = path.stat().st_mtime_ns
-            if time() - changed_ns / 1e9 >= SETTLE_S:
-                found.append((changed_ns, str(path.relative_to(folder)), path))
+        name = path.relative_to(folder)
+        if not is_alert_file(path) or any(part.startswith(".") for part in name.parts):
+            continue
+        try:
+            arrived_ns = _arrived_ns(folder, name)
+        except FileNotFoundError:
+            continue  # removed or renamed just now
+        if path.is_file() and time() - arrived_ns / 1e9 >= SETTLE_S:
+            found.append((arrived_ns, str(name), path))
     return sorted(found)
+
+
+def _arrived_ns(folder: Path, name: Path) -> int:
+    """When a file came to be where and what it is: the last change of its content, its name, or its folder's name.
+
+    The time of its content alone would not do: a file that is moved or linked into the folder keeps an old one, and
+    would be passed over for ever once a newer file was taken.
+    """
+    path = folder / name
+    times = [path.stat().st_ctime_ns, path.lstat().st_ctime_ns]
+    for parent in name.parents[:-1]:
+        status = (folder / parent).stat()
+        # A folder whose entries change gets both times; one that is moved gets the second alone.
+        if status.st_ctime_ns != status.st_mtime_ns:
+            times.append(status.st_ctime_ns)
+    return max(times)

@@ -1,13 +1,19 @@
 """Tickets that nobody works on are taken up again."""
 
+from datetime import timedelta
+
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
 from ampel_dagster.config.load import Config
+from ampel_dagster.model.run import utc_now
 from resources.mongo import MongoResource
 
-#: Runs that work on tickets anyway.
-_WORKING = ("ingest", "augment")
+#: Runs that work on tickets anyway; the last is what the UI's "materialize" starts.
+_WORKING = ("ingest", "augment", "reprocess", "__ASSET_JOB")
+#: A run whose process was killed is said to be active for ever, so it counts for so long only; where a run takes
+#: longer, two work on its tickets, which does no harm.
+FORGET_AFTER = timedelta(hours=2)
 _ACTIVE = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
 
 
@@ -22,8 +28,10 @@ def pending_sensor(config: Config, job: dg.JobDefinition) -> dg.SensorDefinition
         description="Takes up T2 tickets that a crashed run left, or that were reset.",
     )
     def pending_tickets(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.RunRequest | dg.SkipReason:
+        since = utc_now() - FORGET_AFTER
         for name in _WORKING:
-            if context.instance.get_runs(RunsFilter(job_name=name, statuses=_ACTIVE), limit=1):
+            at_it = RunsFilter(job_name=name, statuses=_ACTIVE, updated_after=since)
+            if context.instance.get_runs(at_it, limit=1):
                 return dg.SkipReason(f"a run of {name} is at it")
         pending: dict[str, int] = {}
         for survey in config.surveys:

@@ -26,6 +26,7 @@ DECODE_ERRORS = (
     IndexError,
     KeyError,
     MemoryError,
+    RecursionError,
     TypeError,
     ValueError,
     struct.error,
@@ -35,6 +36,8 @@ DECODE_ERRORS = (
 )
 _MAGIC = b"Obj\x01"
 _SYNC_BYTES = 16
+#: Headers of which the parsed schemas are kept; damaged packets bring ever new ones.
+_KEPT_LAYOUTS = 64
 
 
 class Layout(NamedTuple):
@@ -96,6 +99,7 @@ class ContainerReader:
                 return layout
         layout = self._parse_header(data)
         self._layouts.insert(0, layout)
+        del self._layouts[_KEPT_LAYOUTS:]
         return layout
 
     def _parse_header(self, data: bytes) -> Layout:
@@ -125,12 +129,17 @@ class ContainerReader:
         ):
             part = {**schema, "name": f"{schema['name']}_{number}", "fields": fields}
             parts.append(fastavro.parse_schema(part, named_schemas=named))
+        sizes: dict[str, int | None] = {}
+        for parsed in parts:
+            _least_size(parsed, sizes)
         return parts[0], parts[1], parts[2]
 
     def _blocks(self, data: bytes, layout: Layout) -> Iterator[tuple[Record, str]]:
         position = len(layout.header)
         sync = data[position : position + _SYNC_BYTES]
         position += _SYNC_BYTES
+        if position >= len(data):
+            raise AlertFormatError("EMPTY", "a container without a record, or cut off before the first one")
         stream = BytesIO(data)
         while position < len(data):
             stream.seek(position)
@@ -153,6 +162,38 @@ class ContainerReader:
             if not whole:
                 raise AlertFormatError("TRUNCATED", "the container breaks off, or its sync marker is damaged")
             position = end + _SYNC_BYTES
+
+
+def _least_size(schema: Any, sizes: dict[str, int | None]) -> int:
+    """Bytes that the shortest value of a parsed schema takes; `sizes`: those of the types that have a name.
+
+    Raises ValueError for what a few bytes could keep a reader busy with for ever, or break it by (fastavro's C code
+    does not count how deep it is): types that hold themselves, and arrays of values of no size.
+    """
+    if isinstance(schema, list):
+        return 1 + min(_least_size(option, sizes) for option in schema)
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    if isinstance(kind, dict | list):
+        return _least_size(kind, sizes)
+    if kind in sizes:
+        size = sizes[kind]
+        if size is None:
+            raise ValueError(f"the type {kind!r} holds itself")
+        return size
+    if kind == "record":
+        sizes[schema["name"]] = None
+        size = sizes[schema["name"]] = sum(_least_size(field["type"], sizes) for field in schema["fields"])
+        return size
+    if kind == "fixed":
+        sizes[schema["name"]] = schema["size"]
+        return int(schema["size"])
+    if kind == "enum":
+        sizes[schema["name"]] = 1
+    if kind == "map":
+        _least_size(schema["values"], sizes)
+    if kind == "array" and not _least_size(schema["items"], sizes):
+        raise ValueError("an array of values that take no bytes")
+    return 0 if kind == "null" else 1
 
 
 def _decompress(payload: bytes, codec: str) -> bytes:

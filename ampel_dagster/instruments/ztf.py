@@ -7,7 +7,7 @@ output on a real archive) and the ZTF alert schema, https://github.com/ZwickyTra
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from math import isfinite, log
 from operator import itemgetter
 from typing import Any, ClassVar
@@ -30,7 +30,7 @@ JD_2017 = 2457754.5
 _BANDS = {1: "g", 2: "r", 3: "i"}
 #: Data rights by programid: 1 public, 2 partnership, 3 Caltech and 0 engineering (published, by AMPEL's table).
 _RIGHTS = {1: ("ZTF_PUB",), 2: ("ZTF_PRIV",), 3: ("ZTF_PUB", "ZTF_PRIV"), 0: ("ZTF_PUB", "ZTF_PRIV")}
-_NAME = re.compile(r"ZTF(\d{2})([a-z]{7})")
+_NAME = re.compile(r"ZTF([0-9]{2})([a-z]{7})")
 _BODY_TYPE_RANK = 1_000_000
 _MAG_PER_RELATIVE_FLUX = 2.5 / log(10)
 #: What the survey writes where a forced flux could not be measured.
@@ -118,11 +118,11 @@ class ZTF(Instrument):
         try:
             name = head.get("objectId") or head["objectid"]
             stock = self.stock_id(name)
-            alert_id, jd = int(head["candid"]), float(candidate["jd"])
+            alert_id, jd = _int64(int(head["candid"])), float(candidate["jd"])
             night = ut_night(jd)
+            rank = _schema_rank(head.get("schemavsn") or version)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise AlertFormatError("INVALID_FIELD", f"{type(error).__name__}: {error}") from error
-        rank = _schema_rank(head.get("schemavsn") or version)
 
         def points() -> tuple[DataPoint, ...]:
             return read_points(stock, alert_id, candidate, record.part(1), rank)
@@ -157,7 +157,7 @@ def read_points(
         first = _detection(candid, dict(candidate), rank + _BODY_TYPE_RANK)
         for body in history.get("prv_candidates") or ():
             if body.get("candid") is not None:
-                found.append(_detection(int(body["candid"]), body, rank))
+                found.append(_detection(_int64(int(body["candid"])), body, rank))
             elif body["diffmaglim"] is not None and body["diffmaglim"] >= 0:
                 found.append(_upper_limit(body, rank))
         found += [_forced(stock, body, rank) for body in history.get("fp_hists") or ()]
@@ -177,7 +177,7 @@ def forced_id(stock: int, jd: float, fid: int, rcid: int, programid: int) -> int
     return hash64(struct.pack(">qdqqq", stock, jd, fid, rcid, programid))
 
 
-@cache
+@lru_cache(maxsize=4096)
 def tags(programid: int | None, fid: int | None, *more: str) -> tuple[str, ...]:
     """AMPEL's tags of a datapoint; a program that is not known counts as private."""
     rights = _RIGHTS.get(programid, ("ZTF_PRIV",)) if programid is not None else ("ZTF_PRIV",)
@@ -195,6 +195,12 @@ def _jd(body: Mapping[str, Any]) -> float:
     if not isfinite(jd):
         raise ValueError(f"jd is {jd}")
     return jd
+
+
+def _int64(id_: int) -> int:
+    if not -(1 << 63) <= id_ < 1 << 63:
+        raise ValueError(f"{id_} is beyond 64 bits and can be no id")
+    return id_
 
 
 def _detection(candid: int, body: dict[str, Any], rank: int) -> DataPoint:
@@ -218,7 +224,7 @@ def _upper_limit(raw: Mapping[str, Any], rank: int) -> DataPoint:
         "programid": raw["programid"],
     }
     tag = tags(raw["programid"], raw["fid"])
-    return DataPoint(upper_limit_id(jd, rcid, limit), "upper_limit", jd, rcid, tag, rank, body)
+    return DataPoint(_int64(upper_limit_id(jd, rcid, limit)), "upper_limit", jd, rcid, tag, rank, body)
 
 
 def _forced(stock: int, body: Mapping[str, Any], rank: int) -> DataPoint:
@@ -227,7 +233,7 @@ def _forced(stock: int, body: Mapping[str, Any], rank: int) -> DataPoint:
     return DataPoint(forced_id(stock, jd, fid, rcid, program), "forced", jd, rcid, tag, rank, body)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _schema_rank(version: str) -> int:
     """'3.3' -> 330: a newer schema tells more."""
     match = re.match(r"\d+(\.\d+)?", version)

@@ -29,4 +29,9 @@ def guarded(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | Fail
     except AlertFormatError:
         raise
     except Exception as error:  # noqa: BLE001  # units are foreign code
-        return Failure(f"{type(error).__name__}: {error}"[:1000], traceback.format_exc()[-_KEPT:])
+        return Failure(_text(f"{type(error).__name__}: {error}")[:1000], _text(traceback.format_exc())[-_KEPT:])
+
+
+def _text(text: str) -> str:
+    """Text that can be stored: file names may bring characters that are none."""
+    return text.encode(errors="replace").decode()

@@ -92,22 +92,25 @@ def _wanted(ingestion: Ingestion, judged: Sequence[Judged]) -> dict[int, _Wanted
 
 def _superseded(wanted: Mapping[int, _Wanted], rows: Mapping[int, PointRow]) -> dict[int, list[int]]:
     """Points of one stock and exposure of which another has a larger id: {id: the larger ids}."""
-    exposures: dict[tuple[int, float, int, bool], set[int]] = {}
+    first: dict[tuple[int, float, int, bool], int] = {}
+    shared: dict[tuple[int, float, int, bool], set[int]] = {}
     for id_, found in wanted.items():
         p = found.point
         for stock in found.stocks:
-            exposures.setdefault((stock, p.jd, p.sensor, p.kind == "forced"), set()).add(id_)
+            key = (stock, p.jd, p.sensor, p.kind == "forced")
+            other = first.setdefault(key, id_)
+            if other != id_:
+                shared.setdefault(key, {other}).add(id_)
     for row in rows.values():
         for stock in row.stock:
             key = (stock, row.jd, row.sensor, row.kind == "forced")
-            if key in exposures:
-                exposures[key].add(row.id)
+            if first.get(key, row.id) != row.id:
+                shared.setdefault(key, {first[key]}).add(row.id)
     found_ids: dict[int, set[int]] = {}
-    for ids in exposures.values():
-        if len(ids) > 1:
-            ordered = sorted(ids)
-            for n, id_ in enumerate(ordered[:-1]):
-                found_ids.setdefault(id_, set()).update(ordered[n + 1 :])
+    for ids in shared.values():
+        ordered = sorted(ids)
+        for n, id_ in enumerate(ordered[:-1]):
+            found_ids.setdefault(id_, set()).update(ordered[n + 1 :])
     return {id_: sorted(ids) for id_, ids in found_ids.items()}
 
 

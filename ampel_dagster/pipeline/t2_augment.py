@@ -10,18 +10,17 @@ from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.codes import OPEN, DocumentCode
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.ids import hash_ints, hash_json
-from ampel_dagster.model.result import UnitResult
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.stock import State, Stock
 from ampel_dagster.pipeline.guard import Failure, guarded
-from ampel_dagster.pipeline.t2_values import digest, storable
+from ampel_dagster.pipeline.t2_values import checked, digest
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.storage.store import Store, SurveyStore
 from ampel_dagster.storage.tickets import Outcome, Ticket
-from ampel_dagster.units.base import LightCurveUnit, PointUnit, StateUnit, StockUnit, T2Return, Tied
+from ampel_dagster.units.base import LightCurveUnit, PointUnit, StateUnit, StockUnit, Tied
 from ampel_dagster.units.bound import Product
 
-#: Attempts after which a ticket that keeps killing its worker is given up.
+#: Workers that may die of a ticket before it is given up.
 MAX_ATTEMPTS = 5
 _OPEN = frozenset(code.value for code in OPEN)
 
@@ -59,9 +58,15 @@ class Results(NamedTuple):
 
 
 def augment(augmentation: Augmentation) -> Iterator[Results]:
-    """Work on all tickets there are, product by product in the order of their dependencies."""
+    """Work on all tickets there are, product by product in the order of their dependencies.
+
+    Results may be written one behind: what is yielded is written when the next but one is asked for.
+    """
     tickets, run = augmentation.survey.tickets, augmentation.run
+    under_way = False
     for product in augmentation.products:
+        if product.requires and under_way:
+            yield Results(product, [], [])  # nothing; when it has been taken, all before it is written
         tickets.wake(product.id)
         while True:
             batch = tickets.claim(
@@ -70,17 +75,20 @@ def augment(augmentation: Augmentation) -> Iterator[Results]:
             if not batch:
                 break
             yield _work(augmentation, product, batch)
+            under_way = True
 
 
 def write_results(augmentation: Augmentation, results: Results) -> Tally:
     """Write outcomes and journal; tell reactions about stocks whose results are new or changed."""
     product, outcomes = results.product, results.outcomes
     survey, run = augmentation.survey, augmentation.run
-    survey.tickets.release(results.waiting, DocumentCode.PENDING_DEPENDENCY)
+    if results.waiting:
+        survey.tickets.release(results.waiting, DocumentCode.PENDING_DEPENDENCY)
     tally = _tally(results)
     if not outcomes:
         return tally
-    batch_id = hash_json(["t2", run.run, product.id, sorted(outcome.ticket.id for outcome in outcomes)])
+    # One batch a claim: what an earlier computation of the same tickets announced stays announced.
+    batch_id = hash_json(["t2", run.run, product.id, outcomes[0].ticket.token])
     versions = dict(product.unit.data_versions())
     meta = dict(run.meta(batch=batch_id, **({"data": versions} if versions else {})))
     if tally.touched:
@@ -99,7 +107,14 @@ def write_results(augmentation: Augmentation, results: Results) -> Tally:
             due,
         )
     unit = {"unit": type(product.unit).__name__, "version": product.version}
-    survey.tickets.finish(outcomes, unit, meta)
+    refused = survey.tickets.finish(outcomes, unit, meta)
+    if refused:
+        failed = {id_: f"{unit['unit']}: the database refuses the result ({why})" for id_, why in refused.items()}
+        outcomes = [
+            _failed(o.ticket, DocumentCode.ERROR, failed[o.ticket.id]) if o.ticket.id in failed else o for o in outcomes
+        ]
+        survey.tickets.finish([o for o in outcomes if o.ticket.id in failed], unit, meta)
+        tally = _tally(results._replace(outcomes=outcomes))
     augmentation.store.journal.write([_entry(augmentation, product, o, batch_id, meta) for o in outcomes])
     return tally
 
@@ -124,7 +139,7 @@ def _tally(results: Results) -> Tally:
 def _entry(
     augmentation: Augmentation, product: Product, outcome: Outcome, batch: int, meta: Mapping[str, Any]
 ) -> dict[str, Any]:
-    return {
+    entry = {
         "_id": hash_ints(batch, outcome.ticket.id),
         "run": augmentation.run.run,
         "tier": 2,
@@ -139,17 +154,19 @@ def _entry(
         "batch": batch,
         "ts": meta["ts"],
     }
+    return entry if outcome.note is None else {**entry, "note": outcome.note}
 
 
 def _work(augmentation: Augmentation, product: Product, batch: list[Ticket]) -> Results:
     """Compute one batch of tickets of one product."""
-    worn_out = [t for t in batch if t.attempts >= MAX_ATTEMPTS]
-    outcomes = [_failed(t, DocumentCode.TOO_MANY_TRIALS, f"given up after {t.attempts} attempts") for t in worn_out]
+    worn_out = [t for t in batch if t.attempts > MAX_ATTEMPTS]
+    message = f"given up: {MAX_ATTEMPTS} workers died while they had this ticket"
+    outcomes = [_failed(ticket, DocumentCode.TOO_MANY_TRIALS, message) for ticket in worn_out]
     waiting: list[Ticket] = []
     ready: list[tuple[Ticket, Tied]] = []
     tied = _Dependencies(augmentation, product, batch)
     for ticket in batch:
-        if ticket.attempts >= MAX_ATTEMPTS:
+        if ticket.attempts > MAX_ATTEMPTS:
             continue
         found = tied.of(ticket)
         if isinstance(found, dict):
@@ -188,6 +205,12 @@ class _Dependencies:
         return bodies
 
 
+class _Missing(NamedTuple):
+    """What a ticket is computed on is not there."""
+
+    code: DocumentCode
+
+
 class _Inputs:
     """What the tickets of one batch are computed on, loaded in one query each."""
 
@@ -210,66 +233,54 @@ class _Inputs:
                 self._points = survey.points.load(dps, needs)
         self._without_points = isinstance(self.unit, StateUnit) and self.unit.needs == ()
 
-    def process(self, ticket: Ticket, tied: Tied) -> T2Return | Failure | DocumentCode:
-        """Call the unit; a code where what it needs is not there."""
+    def process(self, ticket: Ticket, tied: Tied) -> Any | Failure | _Missing:
+        """What the unit returns or raises; units are foreign code, and may return anything."""
         unit = self.unit
         if isinstance(unit, StockUnit):
             stock = self._stocks.get(ticket.input)
-            return DocumentCode.UNKNOWN_LINK if stock is None else guarded(unit.process, stock, tied)
+            return _Missing(DocumentCode.UNKNOWN_LINK) if stock is None else guarded(unit.process, stock, tied)
         if isinstance(unit, PointUnit):
             point = self._points.get(ticket.input)
-            return DocumentCode.UNKNOWN_LINK if point is None else guarded(unit.process, point, tied)
+            return _Missing(DocumentCode.UNKNOWN_LINK) if point is None else guarded(unit.process, point, tied)
         state = self._states.get(ticket.input)
         if state is None:
-            return DocumentCode.UNKNOWN_LINK
+            return _Missing(DocumentCode.UNKNOWN_LINK)
         points: list[DataPoint] = []
         if not self._without_points:
             points = [self._points[id_] for id_ in state.dps if id_ in self._points]
             if len(points) < len(state.dps):
-                return DocumentCode.MISSING_INFO
+                return _Missing(DocumentCode.MISSING_INFO)
             points.sort(key=lambda point: (point.jd, point.id))
         if isinstance(unit, LightCurveUnit):
-            return guarded(unit.process, self._instrument.light_curve(state.stock, points), tied)
+            return guarded(self._on_light_curve, unit, state, points, tied)
         if isinstance(unit, StateUnit):
             return guarded(unit.process, state, points, tied)
         raise TypeError(f"{type(unit).__name__} is of no kind that T2 knows")
+
+    def _on_light_curve(self, unit: LightCurveUnit, state: State, points: Sequence[DataPoint], tied: Tied) -> Any:
+        return unit.process(self._instrument.light_curve(state.stock, points), tied)
 
 
 def _compute(inputs: _Inputs, ticket: Ticket, tied: Tied) -> Outcome:
     start = perf_counter()
     answer = inputs.process(ticket, tied)
     duration_s = round(perf_counter() - start, 6)
-    if isinstance(answer, DocumentCode):
-        return _failed(ticket, answer, f"{type(inputs.unit).__name__}: its input is not there")
+    if isinstance(answer, _Missing):
+        return _failed(ticket, answer.code, f"{type(inputs.unit).__name__}: its input is not there")
     if isinstance(answer, Failure):
         error = {"message": answer.message, "traceback": answer.traceback}
-        return _outcome(ticket, DocumentCode.EXCEPTION, None, error, (), duration_s)
-    result = answer if isinstance(answer, UnitResult) else UnitResult(answer)
-    if result.code < 0:
-        message = f"{type(inputs.unit).__name__} returned the code {result.code}; units may use 0 and above"
-        return _failed(ticket, DocumentCode.ERROR, message)
+        return _failed(ticket, DocumentCode.EXCEPTION, error, duration_s)
     try:
-        body = storable(result.body)
-        if not isinstance(body, dict):
-            raise TypeError(f"a unit returns a dict or a UnitResult, not {type(result.body).__name__}")
-    except TypeError as error:
-        return _failed(ticket, DocumentCode.ERROR, f"{type(inputs.unit).__name__}: {error}")
-    return _outcome(ticket, result.code, body, None, result.tags, duration_s)
+        found = checked(answer)
+    except TypeError as wrong:
+        return _failed(ticket, DocumentCode.ERROR, f"{type(inputs.unit).__name__}: {wrong}", duration_s)
+    changed = digest(found.code, found.body)
+    return Outcome(ticket, found.code, found.body, changed, None, found.tags, found.note, duration_s)
 
 
-def _failed(ticket: Ticket, code: DocumentCode, message: str) -> Outcome:
-    return _outcome(ticket, code, None, {"message": message}, (), 0.0)
-
-
-def _outcome(
-    ticket: Ticket,
-    code: int,
-    body: Mapping[str, Any] | None,
-    error: Mapping[str, str] | None,
-    tags: tuple[str, ...],
-    duration_s: float,
-) -> Outcome:
-    return Outcome(ticket, int(code), body, digest(int(code), body), error, tags, duration_s)
+def _failed(ticket: Ticket, code: DocumentCode, error: str | Mapping[str, str], duration_s: float = 0.0) -> Outcome:
+    details = {"message": error} if isinstance(error, str) else error
+    return Outcome(ticket, code.value, None, digest(code.value, None), details, (), None, duration_s)
 
 
 def status(survey: SurveyStore, products: Sequence[Product]) -> dict[str, Counter[int]]:

@@ -17,10 +17,11 @@ from ampel_dagster.model.run import RunInfo, utc_now
 from ampel_dagster.model.view import Artefact, ReactionContext, TransientView
 from ampel_dagster.pipeline.guard import Failure, guarded
 from ampel_dagster.pipeline.t3_views import load_views
+from ampel_dagster.storage.collections import Document
 from ampel_dagster.storage.outbox import outbox_id
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.base import Publisher, ReactionUnit, Report
-from ampel_dagster.units.bound import ChannelRules, Process
+from ampel_dagster.units.bound import ChannelRules, Process, in_order
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def react_to_night(
         if reaction.process.select.holds(view):
             selected.append(view)
     # Also those that are not selected: the result that would select them may be the one that is still to come.
-    done.deferred = survey.tickets.stocks_with_open(seen, reaction.rules.channel)
+    products = [p.id for request in reaction.rules.requests for p in in_order(request.product)]
+    done.deferred = survey.tickets.stocks_with_open(seen, reaction.rules.channel, products)
     done.counts["seen"] = len(seen)
     done.counts["selected"] = len(selected)
     done.counts["deferred"] = len(done.deferred)
@@ -97,20 +99,24 @@ def react_to_updates(reaction: Reaction) -> list[Reacted]:
     survey, channel = reaction.instrument.survey, reaction.rules.channel
     new = batches.unhandled(reaction.process.name, channel, survey)
     touched = {stock for batch in new for stock in batch["touched"][channel]}
-    live = {
-        stock
-        for batch in new
-        if batch["mode"] == "live" or reaction.process.react
-        for stock in batch["touched"][channel]
-    }
     nights = sorted({night for batch in new for night in batch["nights"]})
     only = frozenset(touched) if reaction.process.select.updated == "since_last_run" else None
-    done = [react_to_night(reaction, night, frozenset(live), only) for night in nights]
+    done = [react_to_night(reaction, night, _to_publish(reaction, new, night), only) for night in nights]
     waiting = {stock for reacted in done for stock in reacted.deferred} & touched
     if not any(reacted.failures for reacted in done):
         finished = [batch["_id"] for batch in new if not waiting.intersection(batch["touched"][channel])]
         batches.handled(finished, reaction.process.name, channel)
     return done
+
+
+def _to_publish(reaction: Reaction, new: Sequence[Document], night: str) -> frozenset[int]:
+    """Stocks of a night that are told about: what is new came live, and so did the night's alerts."""
+    batches, channel = reaction.store.batches, reaction.rules.channel
+    if reaction.process.react:
+        return frozenset(stock for batch in new for stock in batch["touched"][channel])
+    live = {stock for batch in new if batch["mode"] == "live" for stock in batch["touched"][channel]}
+    # A live result may be about the night of an archive too, as where a backfill's tickets are computed later.
+    return frozenset(live & batches.live_stocks(reaction.instrument.survey, channel, night)) if live else frozenset()
 
 
 def has_updates(store: Store, process: str, channel: str, survey: str) -> bool:
@@ -127,7 +133,7 @@ def _context(reaction: Reaction, night: str, done: Reacted, *, partial: bool) ->
         night=night,
         run=reaction.run.run,
         now=now,
-        folder=folder / now.strftime("updates_%Y%m%dT%H%M%S") if partial else folder,
+        folder=folder / f"updates_{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}" if partial else folder,
         ui_url=reaction.ui_url,
         selection=dict(done.counts),
         products=[request.product.name for request in reaction.rules.requests],
@@ -140,7 +146,7 @@ def _report(
     documents = [_document(reaction, unit, view) for view in views]
     reaction.store.outbox.reserve(documents)
     context.folder.mkdir(parents=True, exist_ok=True)
-    written = guarded(unit.write, views, context)
+    written = guarded(_artefacts, unit, views, context)
     if isinstance(written, Failure):
         done.failures[(type(unit).__name__, written.message)] += 1
         done.counts["failed"] += len(views)
@@ -150,6 +156,13 @@ def _report(
     receipt = {"files": [str(artefact.path) for artefact in written]}
     reaction.store.outbox.confirm([document["_id"] for document in documents], receipt)
     _journal(reaction, unit, views)
+
+
+def _artefacts(unit: Report, views: Sequence[TransientView], context: ReactionContext) -> list[Artefact]:
+    found = unit.write(views, context)
+    if not isinstance(found, list | tuple) or not all(isinstance(artefact, Artefact) for artefact in found):
+        raise TypeError("write returns a list of Artefacts")
+    return list(found)
 
 
 def _publish(
@@ -179,7 +192,7 @@ def _publish(
             done.failures[(type(unit).__name__, receipt.message)] += 1
             done.counts["failed"] += 1
             continue
-        outbox.confirm([id_], {"answer": receipt})
+        outbox.confirm([id_], {"answer": receipt if isinstance(receipt, str) else repr(receipt)})
         done.counts["reacted"] += 1
         sent.append(view)
     _journal(reaction, unit, sent)

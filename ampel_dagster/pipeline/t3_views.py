@@ -3,7 +3,7 @@
 Rights are enforced here and in the queries: a view holds only what carries the channel's name.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Any
 
@@ -105,8 +105,13 @@ class _Loader:
             states=past,
             t2=found,
             build_light_curve=self._light_curve,
-            read_cutouts=self._survey.cutouts.load,
+            read_cutouts=self._stamps_of({alert.id for alert in alerts}),
         )
+
+    def _stamps_of(self, mine: Collection[int]) -> Callable[[int], Mapping[str, bytes]]:
+        """A reader of the stamps of these alerts and no others."""
+        load = self._survey.cutouts.load
+        return lambda alert: load(alert) if alert in mine else {}
 
     def _light_curve(self, view: TransientView) -> LightCurve:
         return self._instrument.light_curve(view.stock, view.points)

@@ -3,10 +3,14 @@
 Archives are streamed: nothing is extracted to disk, and names inside are only shown, never used as paths.
 """
 
+import gzip
 import tarfile
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
+from tarfile import InvalidHeaderError, ReadError, TruncatedHeaderError  # type: ignore[attr-defined]
+from typing import IO, Self, cast
 
 from ampel_dagster.model.alert import Packet
 from ampel_dagster.model.errors import AlertFormatError, UserError
@@ -15,6 +19,8 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _SUFFIXES = (*_ARCHIVES, ".avro")
 #: Bytes of a broken archive that are kept beside its quarantine record: enough to recognise it.
 _KEPT_BYTES = 4096
+_GZIP = b"\x1f\x8b"
+_CHUNK_BYTES = 1 << 16
 
 
 class BrokenSourceError(AlertFormatError):
@@ -23,6 +29,18 @@ class BrokenSourceError(AlertFormatError):
     def __init__(self, message: str, packet: Packet) -> None:
         super().__init__("TRUNCATED_ARCHIVE", message)
         self.packet = packet
+
+
+class _Member(tarfile.TarInfo):
+    """Entry of an archive; one that is damaged or cut off is an error, which `tarfile` takes for a good end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:  # the name of the argument is the library's
+        """The next entry. Raises ReadError."""
+        try:
+            return super().fromtarfile(tarfile)
+        except (InvalidHeaderError, TruncatedHeaderError) as error:
+            raise ReadError(str(error)) from error
 
 
 def list_files(paths: list[Path]) -> list[Path]:
@@ -62,17 +80,34 @@ def read_file(path: Path, name: str | None = None) -> Iterator[Packet | BrokenSo
         return
     offset = 0
     try:
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                if not member.isfile():
-                    continue
-                stream = archive.extractfile(member)
-                data = stream.read() if stream is not None else b""
-                if len(data) < member.size:
-                    raise EOFError(f"{member.name} is cut off")
-                yield Packet(data, source, offset, member.name)
+        with path.open("rb") as file:
+            for member, data in _members(file):
+                yield Packet(data, source, offset, member)
                 offset += 1
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         with path.open("rb") as file:
             kept = file.read(_KEPT_BYTES)
         yield BrokenSourceError(f"{source} breaks off after {offset} packets ({error})", Packet(kept, source, offset))
+
+
+def _members(file: BufferedReader) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the files in an archive."""
+    packed = file.peek(len(_GZIP)).startswith(_GZIP)
+    stream = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK_BYTES, tarinfo=_Member) as archive:
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # a night has many, and nobody asks for them again
+            if not member.isfile():
+                continue
+            content = archive.extractfile(member)
+            data = content.read() if content is not None else b""
+            if len(data) < member.size:
+                raise EOFError(f"{member.name} is cut off")
+            yield member.name, data
+    if packed:
+        while stream.read(_CHUNK_BYTES):
+            pass  # to the end, where the checksum stands
+    else:
+        file.seek(archive.offset)
+        if not file.read(1):
+            raise EOFError("it has no end mark")

@@ -106,6 +106,18 @@ class Batches:
         fields = {f"touched.{channel}": 1, "nights": 1, "mode": 1}
         return list(self._read.find(query, fields).sort([("done_ts", 1), ("_id", 1)]))
 
+    def live_stocks(self, survey: str, channel: str, night: str) -> set[int]:
+        """Stocks of which live runs read alerts of a night that the channel accepted."""
+        query = {
+            "nights": night,
+            "kind": "ingest",
+            "survey": survey,
+            "mode": "live",
+            f"touched.{channel}": {"$exists": True},
+        }
+        found = self._read.find(query, {f"touched.{channel}": 1})
+        return {stock for batch in found for stock in batch["touched"][channel]}
+
     def handled(self, ids: Sequence[int], process: str, channel: str) -> None:
         """A process has reacted to these batches for a channel."""
         self._durable.update_many({"_id": {"$in": list(ids)}}, {"$pull": {"due": f"{process}|{channel}"}})

@@ -10,7 +10,7 @@ from pymongo import UpdateOne
 from ampel_dagster.model.codes import CLAIMABLE, OPEN, DocumentCode
 from ampel_dagster.model.run import utc_now
 from ampel_dagster.storage.collections import Document, DocumentCollection
-from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing, update_each
+from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing, update_acceptable
 
 _CLAIMED = {
     "stock": 1,
@@ -22,7 +22,10 @@ _CLAIMED = {
     "body.version": 1,
     "link": 1,
     "digest": 1,
+    "lease.token": 1,
 }
+#: Codes that a new alert of the stock changes nothing about: it waits already, or keeps killing workers.
+_NOT_TO_RENEW = [code.value for code in (*CLAIMABLE, DocumentCode.TOO_MANY_TRIALS)]
 
 
 class Ticket(NamedTuple):
@@ -41,6 +44,8 @@ class Ticket(NamedTuple):
     versions: tuple[str, ...]
     #: Digest of what is stored, 0 if nothing is.
     digest: int
+    #: Names the claim; what is written without it any more comes from a worker that was thought dead.
+    token: int
 
 
 class Outcome(NamedTuple):
@@ -55,6 +60,8 @@ class Outcome(NamedTuple):
     #: Message and traceback of what went wrong.
     error: Mapping[str, str] | None
     tags: tuple[str, ...]
+    #: Note for the journal.
+    note: Any
     duration_s: float
 
 
@@ -82,17 +89,30 @@ class Tickets:
         return add_to_sets(self.collection, "member", additions)
 
     def request_rerun(self, ids: Sequence[int]) -> int:
-        """Queue finished tickets again (stock products after a new alert); the last valid result stays readable."""
+        """Queue tickets again (stock products after a new alert); the last valid result stays readable.
+
+        Also those that a worker holds: it has read the stock as it was before, and loses its claim.
+        """
         if not ids:
             return 0
-        query = {"_id": {"$in": list(ids)}, "code": {"$gte": 0}}
-        return self.collection.update_many(query, {"$set": {"code": DocumentCode.RERUN_REQUESTED.value}}).modified_count
+        query = {"_id": {"$in": list(ids)}, "code": {"$nin": _NOT_TO_RENEW}}
+        change = {"$set": {"code": DocumentCode.RERUN_REQUESTED.value, "attempts": 0}, "$unset": {"lease": ""}}
+        return self.collection.update_many(query, change).modified_count
 
     def claim(self, product_id: int, run: str, size: int, lease_s: float, where: Document) -> list[Ticket]:
         """Take up to `size` tickets of a product for `lease_s` seconds; also those whose lease has run out.
 
         `where` restricts to channels and nights. Two workers never hold one ticket: who marks it first has it.
         """
+        while True:
+            wanted, held = self._claim(product_id, run, size, lease_s, where)
+            if held or not wanted:
+                return held  # else others were faster with all of them, and there may be more
+
+    def _claim(
+        self, product_id: int, run: str, size: int, lease_s: float, where: Document
+    ) -> tuple[list[int], list[Ticket]]:
+        """Ids of the tickets that were tried, and those that were got."""
         now = utc_now()
         free = {
             "product_id": product_id,
@@ -102,9 +122,9 @@ class Tickets:
                 {"code": DocumentCode.RUNNING.value, "lease.until": {"$lt": now}},
             ],
         }
-        ids = [d["_id"] for d in self.collection.find(free, {"_id": 1}).limit(size)]
+        ids = _cautiously(list(self.collection.find(free, {"attempts": 1}).limit(size)), size)
         if not ids:
-            return []
+            return [], []
         token = randbits(62)
         lease = {"run": run, "until": now + timedelta(seconds=lease_s), "token": token}
         self.collection.update_many(
@@ -112,15 +132,23 @@ class Tickets:
             {"$set": {"code": DocumentCode.RUNNING.value, "lease": lease}, "$inc": {"attempts": 1}},
         )
         held = {"_id": {"$in": ids}, "lease.token": token}
-        return [_ticket(d) for d in self.collection.find(held, _CLAIMED, batch_size=size)]
+        return ids, [_ticket(d) for d in self.collection.find(held, _CLAIMED, batch_size=size)]
 
-    def finish(self, outcomes: Sequence[Outcome], unit: Mapping[str, str], meta: Document) -> int:
-        """Write outcomes; a valid result becomes the newest, an earlier one of the same version gives way to it."""
-        return update_each(self.collection, [_finish(o, unit, meta) for o in outcomes])
+    def finish(self, outcomes: Sequence[Outcome], unit: Mapping[str, str], meta: Document) -> dict[int, str]:
+        """Write outcomes; a valid result becomes the newest, an earlier one of the same version gives way to it.
+
+        An outcome whose ticket was claimed by another worker meanwhile is dropped. Returns why the database refuses
+        outcomes, by ticket: those stay claimed.
+        """
+        refused = update_acceptable(self.collection, [_finish(o, unit, meta) for o in outcomes])
+        return {outcomes[n].ticket.id: why for n, why in refused.items()}
 
     def release(self, tickets: Sequence[Ticket], code: DocumentCode) -> None:
-        """Give tickets back undone, with the code that says why; this was no attempt."""
-        query = {"_id": {"$in": [ticket.id for ticket in tickets]}}
+        """Give tickets that are still ours back undone, with the code that says why; this was no attempt."""
+        query = {
+            "_id": {"$in": [ticket.id for ticket in tickets]},
+            "lease.token": {"$in": list({ticket.token for ticket in tickets})},
+        }
         change = {"$set": {"code": code.value}, "$unset": {"lease": ""}, "$inc": {"attempts": -1}}
         self.collection.update_many(query, change)
 
@@ -139,9 +167,17 @@ class Tickets:
         """Documents by id."""
         return {d["_id"]: d for d in self.collection.find({"_id": {"$in": list(ids)}}, fields)}
 
-    def stocks_with_open(self, stocks: Sequence[int], channel: str) -> set[int]:
-        """Which of these stocks still wait for a result that the channel asked for."""
-        query = {"stock": {"$in": list(stocks)}, "channel": channel, "code": {"$in": [c.value for c in OPEN]}}
+    def stocks_with_open(self, stocks: Sequence[int], channel: str, products: Sequence[int]) -> set[int]:
+        """Which of these stocks still wait for a result of these products that the channel asked for.
+
+        (Tickets of products that are no longer asked for stay open for ever; nobody waits for them.)
+        """
+        query = {
+            "stock": {"$in": list(stocks)},
+            "channel": channel,
+            "product_id": {"$in": list(products)},
+            "code": {"$in": [code.value for code in OPEN]},
+        }
         return {d["stock"] for d in self.collection.find(query, {"stock": 1})}
 
     def pending(self, products: Mapping[int, str]) -> dict[str, int]:
@@ -202,7 +238,17 @@ def _ticket(d: Document) -> Ticket:
         d.get("attempts", 0),
         tuple(element["version"] for element in d.get("body", ())),
         d.get("digest", 0),
+        d["lease"]["token"],
     )
+
+
+def _cautiously(found: Sequence[Document], size: int) -> list[int]:
+    """Which of these free tickets to take at once: few of those that workers died with, at last one at a time.
+
+    One of them may be what the workers died of, and would drag the others with it until all are given up.
+    """
+    lowest = min((d["attempts"] for d in found), default=0)
+    return [d["_id"] for d in found if d["attempts"] == lowest][: max(1, size >> 3 * lowest)]
 
 
 def _finish(o: Outcome, unit: Mapping[str, str], meta: Document) -> UpdateOne:
@@ -228,4 +274,4 @@ def _finish(o: Outcome, unit: Mapping[str, str], meta: Document) -> UpdateOne:
             update["$push"] = {"body": element}
     if o.tags:
         update["$addToSet"] = {"tag": {"$each": list(o.tags)}}
-    return UpdateOne({"_id": o.ticket.id}, update)
+    return UpdateOne({"_id": o.ticket.id, "lease.token": o.ticket.token}, update)

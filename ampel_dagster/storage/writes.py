@@ -8,13 +8,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from bson.errors import BSONError
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge, OperationFailure, PyMongoError
 
 from ampel_dagster.model.errors import StorageError
 from ampel_dagster.storage.collections import Document, DocumentCollection
 
 _DUPLICATE_KEY = 11000
+#: Datapoints are below 1 kB, the largest documents (stamps) around 40 kB: well below the 16 MB of a command.
+_DOCUMENTS_PER_COMMAND = 1000
+#: The server's word for a command with a document that is too large.
+_TOO_LARGE = 10334
 Additions = Mapping[tuple[str, ...], Collection[int]]
 
 
@@ -29,19 +34,52 @@ def storage_errors(doing: str) -> Iterator[None]:
 
 
 def insert_missing(collection: DocumentCollection, documents: Sequence[Document]) -> set[Any]:
-    """Insert documents that were not there a moment ago; return the ids that somebody else inserted meanwhile."""
-    if not documents:
-        return set()
+    """Insert documents that were not there a moment ago; return the ids that somebody else inserted meanwhile.
+
+    Goes by the plain command and not by `insert_many`, which looks at every document in Python first (measured: a third
+    of the time that it takes to insert datapoints).
+    """
+    taken: set[Any] = set()
+    for begin in range(0, len(documents), _DOCUMENTS_PER_COMMAND):
+        taken |= _insert(collection, documents[begin : begin + _DOCUMENTS_PER_COMMAND])
+    return taken
+
+
+def _insert(collection: DocumentCollection, documents: Sequence[Document]) -> set[Any]:
+    command = {
+        "insert": collection.name,
+        "documents": list(documents),
+        "ordered": False,
+        "writeConcern": collection.write_concern.document or {"w": 1},
+    }
+    try:
+        answer = collection.database.command(command, check=False)
+    except (DocumentTooLarge, AutoReconnect):
+        # Too much for one command, or the connection broke: the driver cuts and repeats by itself.
+        return _insert_many(collection, documents)
+    errors = answer.get("writeErrors", [])
+    if not answer.get("ok"):
+        raise StorageError(f"cannot write to {collection.name}: {answer.get('errmsg', answer)}")
+    return _duplicates(collection, documents, errors, answer.get("writeConcernError"))
+
+
+def _insert_many(collection: DocumentCollection, documents: Sequence[Document]) -> set[Any]:
     try:
         collection.insert_many(documents, ordered=False)
     except BulkWriteError as error:
-        found = error.details.get("writeErrors", [])
-        other = [entry for entry in found if entry["code"] != _DUPLICATE_KEY]
-        if other or error.details.get("writeConcernErrors"):
-            first = (other or error.details["writeConcernErrors"])[0]
-            raise StorageError(f"cannot write to {collection.name}: {first.get('errmsg', first)}") from error
-        return {documents[entry["index"]]["_id"] for entry in found}
+        concern = error.details.get("writeConcernErrors")
+        return _duplicates(collection, documents, error.details["writeErrors"], concern[0] if concern else None)
     return set()
+
+
+def _duplicates(
+    collection: DocumentCollection, documents: Sequence[Document], errors: Sequence[Document], concern: Any
+) -> set[Any]:
+    other = [entry for entry in errors if entry["code"] != _DUPLICATE_KEY]
+    if other or concern:
+        first = other[0] if other else concern
+        raise StorageError(f"cannot write to {collection.name}: {first.get('errmsg', first)}")
+    return {documents[entry["index"]]["_id"] for entry in errors}
 
 
 def existing_ids(collection: DocumentCollection, ids: Iterable[Any]) -> set[Any]:
@@ -61,3 +99,31 @@ def add_to_sets(collection: DocumentCollection, field: str, additions: Additions
 def update_each(collection: DocumentCollection, updates: Sequence[UpdateOne]) -> int:
     """Bulk of single updates, in any order; return how many documents changed."""
     return collection.bulk_write(updates, ordered=False).modified_count if updates else 0
+
+
+def update_acceptable(collection: DocumentCollection, updates: Sequence[UpdateOne]) -> dict[int, str]:
+    """Bulk of single updates; return by index which of them the database refuses as they are, and why.
+
+    Where there are any, all are done again one by one: each must do nothing when it was done already.
+    """
+    if not _refusal(collection, updates):
+        return {}
+    found = ((n, _refusal(collection, [update])) for n, update in enumerate(updates))
+    return {n: why for n, why in found if why}
+
+
+def _refusal(collection: DocumentCollection, updates: Sequence[UpdateOne]) -> str:
+    """Why an update among these cannot be written: it cannot be encoded, or would make a document too large."""
+    try:
+        update_each(collection, updates)
+    except OperationFailure as error:
+        details = error.details or {}
+        wrong = details.get("writeErrors")
+        if not wrong and error.code != _TOO_LARGE:
+            raise
+        why = str(wrong[0].get("errmsg", wrong[0]) if wrong else error)
+    except (BSONError, OverflowError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+    else:
+        return ""
+    return why.encode(errors="replace").decode()[:300]

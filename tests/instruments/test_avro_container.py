@@ -1,9 +1,11 @@
 """Containers: what can be read is read, what is broken is said, nothing is raised."""
 
+import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bson
 import fastavro
@@ -22,6 +24,20 @@ from ampel_dagster.testing import encode_packet, make_alert, make_detection, mak
 SAMPLES = ("ztf_public_20180819_mod1000.tar.gz", "ZTF18acruwxq.tar.gz", "fp_v4/2475433850315015008.avro")
 BROKEN = ("121540793515135009", "516401801315010009", "516434762915010006")
 Items = list[Alert | AlertFormatError]
+
+
+class Sample(NamedTuple):
+    """One sound packet."""
+
+    data: bytes
+    #: Where its record begins.
+    record: int
+
+    def __repr__(self) -> str:
+        return f"Sample({len(self.data)} bytes)"
+
+
+GetSample = Callable[[str], Sample]
 
 
 def decode(data: bytes) -> Items:
@@ -64,10 +80,17 @@ def storable(alert: Alert) -> bool:
 
 
 @pytest.fixture(scope="module")
-def sample(data: Path) -> Callable[[str], bytes]:
+def sample(data: Path) -> GetSample:
     """The first packet of a file."""
-    found = {name: next(read_file(data / "ztf" / name)).data for name in SAMPLES}  # type: ignore[union-attr]
-    return found.__getitem__
+
+    @cache
+    def read(name: str) -> Sample:
+        (packet, *_) = (packet for packet in read_file(data / "ztf" / name) if isinstance(packet, Packet))
+        (alert,) = alerts(decode(packet.data))
+        # The name stands near the beginning; before it are the version of the schema and the publisher.
+        return Sample(packet.data, packet.data.index(alert.name.encode()) - 40)
+
+    return read
 
 
 def packets(data: Path) -> Iterator[Packet]:
@@ -85,13 +108,13 @@ def test_reading_in_parts_gives_what_reading_the_whole_gives(data: Path) -> None
         (whole,) = fastavro.reader(BytesIO(packet.data))
         (alert,) = ZTF().decode(packet)
         assert isinstance(alert, Alert)
-        assert alert.candidate == whole["candidate"]
+        assert repr(alert.candidate) == repr(whole["candidate"])  # NaN is not equal to itself
         bodies = {point.id: dict(point.body) for point in alert.points}
         rows = {row["candid"]: row for row in whole["prv_candidates"] or () if row["candid"] is not None}
         for candid, row in {**rows, whole["candid"]: whole["candidate"]}.items():
             changed = ("candid", "programpi", "pdiffimfilename")
             expected = {key: value for key, value in row.items() if key not in changed}
-            assert {key: value for key, value in bodies[candid].items() if key not in changed} == expected
+            assert repr({key: value for key, value in bodies[candid].items() if key not in changed}) == repr(expected)
         forced = sorted((point for point in alert.points if point.kind == "forced"), key=lambda point: point.jd)
         expected_forced = sorted(whole.get("fp_hists") or (), key=lambda row: row["jd"])
         assert [point.body for point in forced] == expected_forced
@@ -99,8 +122,8 @@ def test_reading_in_parts_gives_what_reading_the_whole_gives(data: Path) -> None
         assert alert.cutouts() == {key: stamp["stampData"] for key, stamp in stamps.items() if stamp}
 
 
-def test_the_order_of_looking_does_not_matter(sample: Callable[[str], bytes]) -> None:
-    data = sample(SAMPLES[0])
+def test_the_order_of_looking_does_not_matter(sample: GetSample) -> None:
+    data = sample(SAMPLES[0]).data
     (first,), (second,) = ZTF().decode(Packet(data, "", 0)), ZTF().decode(Packet(data, "", 0))
     assert isinstance(first, Alert)
     assert isinstance(second, Alert)
@@ -132,7 +155,7 @@ def test_real_packets_compressed_read_as_before(data: Path) -> None:
         buffer = BytesIO()
         fastavro.writer(buffer, reader.writer_schema, list(reader), codec="deflate")
         (before,), (after,) = alerts(decode(packet.data)), alerts(decode(buffer.getvalue()))
-        assert (before.id, before.points, before.rank) == (after.id, after.points, after.rank)
+        assert repr((before.id, before.points, before.rank)) == repr((after.id, after.points, after.rank))
 
 
 def test_containers_of_many_blocks() -> None:
@@ -145,7 +168,7 @@ def test_containers_of_many_blocks() -> None:
 # --- broken packets ---
 
 
-@pytest.mark.parametrize(("name", "readable"), zip(BROKEN, ([], [516401801315010009], []), strict=True))
+@pytest.mark.parametrize(("name", "readable"), list(zip(BROKEN, ([], [516401801315010009], []), strict=True)))
 def test_packets_that_came_broken(data: Path, name: str, readable: list[int]) -> None:
     found = decode((data / "ztf" / "bad" / f"{name}.avro").read_bytes())
     assert [alert.id for alert in alerts(found)] == readable
@@ -154,13 +177,12 @@ def test_packets_that_came_broken(data: Path, name: str, readable: list[int]) ->
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_packet_cut_anywhere_is_an_error_and_raises_nothing(sample: Callable[[str], bytes], name: str) -> None:
-    data = sample(name)
+def test_a_packet_cut_anywhere_is_an_error_and_raises_nothing(sample: GetSample, name: str) -> None:
+    data, start = sample(name)
     (whole,) = alerts(decode(data))
     step = max(1, len(data) // 150)
     cuts = {*range(0, len(data), step), *range(len(data) - 40, len(data)), *range(40)}
     # The schema is most of a small packet: look closely at where it ends and the record begins.
-    start = data.index(b"ZTF", data.rindex(b'"'))
     cuts |= set(range(start - 60, start + 60))
     assert len(cuts) >= 200
     for cut in sorted(cuts):
@@ -233,10 +255,27 @@ def test_a_schema_that_is_none(schema: bytes) -> None:
     assert error.reason == "INVALID_SCHEMA"
 
 
-def test_a_schema_without_end_is_refused() -> None:
-    loop = b'{"name": "again", "type": {"type": "record", "name": "loop", "fields": [{"name": "x", "type": "loop"}]}}'
-    schema = b'{"type": "record", "name": "a", "fields": [{"name": "candidate", "type": "int"}, ' + loop + b"]}"
-    assert errors(decode(header_with(schema)))
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("loop", bytes(100)),
+        ({"type": "array", "items": "loop"}, b"\x02" * 1_000_000),
+        (["null", "loop"], b"\x02" * 1_000_000),
+        ({"type": "map", "values": "loop"}, b"\x02" * 1_000_000),
+        ({"type": "array", "items": "null"}, b"\xfe" * 7 + b"\x01" + bytes(20)),
+        ({"type": "array", "items": {"type": "record", "name": "void", "fields": []}}, b"\xfe" * 7 + b"\x01"),
+    ],
+)
+def test_a_schema_without_end_is_refused(kind: Any, body: bytes) -> None:
+    """A few bytes of such a record keep a reader busy for ever, or bring it down."""
+    loop = {"type": "record", "name": "loop", "fields": [{"name": "x", "type": kind}]}
+    fields = [{"name": "again", "type": loop}, {"name": "candidate", "type": "int"}]
+    header = header_with(json.dumps({"type": "record", "name": "a", "fields": fields}).encode())
+    block = BytesIO()
+    for number in (1, len(body)):
+        fastavro.schemaless_writer(block, "long", number)
+    (error,) = errors(decode(header.removesuffix(bytes(48)) + block.getvalue() + body + bytes(16)))
+    assert error.reason == "INVALID_SCHEMA"
 
 
 def test_packets_of_other_surveys_and_invalid_schemas(data: Path) -> None:
@@ -277,11 +316,11 @@ def test_limits_that_no_id_can_name(row: dict[str, Any]) -> None:
     in_record=st.booleans(),
 )
 def test_damaged_bytes_raise_nothing(
-    sample: Callable[[str], bytes], name: str, where: list[float], values: list[int], in_record: bool
+    sample: GetSample, name: str, where: list[float], values: list[int], in_record: bool
 ) -> None:
-    data = bytearray(sample(name))
+    data = bytearray(sample(name).data)
     # Half of the damage goes to the record; the schema before it is long.
-    start = data.index(b"ZTF", data.rindex(b'"')) - 60 if in_record else 0
+    start = sample(name).record if in_record else 0
     for place, value in zip(where, values, strict=False):
         data[start + int(place * (len(data) - start))] ^= value
     found = decode(bytes(data))

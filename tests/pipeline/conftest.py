@@ -6,7 +6,7 @@ from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from bson.codec_options import CodecOptions
@@ -14,7 +14,9 @@ from bson.raw_bson import RawBSONDocument
 
 from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.alert import Packet
+from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.run import Mode, RunInfo
+from ampel_dagster.model.stock import State
 from ampel_dagster.model.stream import Stream
 from ampel_dagster.model.view import TransientView
 from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
@@ -26,10 +28,25 @@ from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.pipeline.tiers import combine
 from ampel_dagster.sources.files import BrokenSourceError, read_file
 from ampel_dagster.storage.store import Store
-from ampel_dagster.testing import encode_packet
-from ampel_dagster.units.base import AlertFilter, T1Combiner
+from ampel_dagster.testing import encode_packet, make_alert
+from ampel_dagster.units.base import AlertFilter, StateUnit, T1Combiner, T2Return, Tied
 from ampel_dagster.units.bound import ChannelRules, Process, Product, Request
 from ampel_dagster.units.t1.simple import SimpleCombiner
+
+#: Start of an exposure in the night of 2018-08-19.
+JD = 2458349.7
+Answer = Callable[[State, Sequence[DataPoint], Tied], T2Return]
+
+
+def _probe(answer: Answer, needs_: tuple[str, ...] | None, version_: str) -> StateUnit:
+    class Probe(StateUnit):
+        needs: ClassVar[tuple[str, ...] | None] = needs_
+        version: ClassVar[str] = version_
+
+        def process(self, state: State, points: Sequence[DataPoint], tied: Tied) -> T2Return:
+            return answer(state, points, tied)
+
+    return Probe()
 
 
 class World:
@@ -41,7 +58,26 @@ class World:
         self.instrument = ZTF()
         self.stream = Stream(survey="ztf", start_date=date(2017, 11, 1))
         self.reports = reports
+        #: Names of processes by channel.
+        self.reactions: dict[str, tuple[str, ...]] = {}
         self._files = 0
+
+    @staticmethod
+    def star(number: int, jd: float = JD, **more: Any) -> dict[str, Any]:
+        """An alert of one of 26 objects, ZTF18aaaaaaa and so on, which all are seen in one exposure."""
+        return make_alert(name=f"ZTF18aaaaaa{chr(97 + number)}", jd=jd, tblid=number + 1, **{"cutouts": False, **more})
+
+    @staticmethod
+    def jd(day: int) -> float:
+        """Start of an exposure so many nights after the first."""
+        return JD + day
+
+    @staticmethod
+    def product(
+        answer: Answer, name: str = "probe", *, needs: tuple[str, ...] | None = (), version: str = "1"
+    ) -> Product:
+        """A product whose results are the answers of a function; by default it is given no datapoints."""
+        return Product(name, _probe(answer, needs, version))
 
     def rules(
         self,
@@ -51,8 +87,10 @@ class World:
         filter: AlertFilter | None = None,
         known_stocks: str = "filter",
         combiner: T1Combiner | None = None,
+        reactions: Iterable[str] = (),
     ) -> ChannelRules:
-        """What a channel wants: all alerts, unless a filter is given, and these products."""
+        """What a channel wants: all alerts, unless a filter is given, these products, and reactions by name."""
+        self.reactions[channel] = tuple(reactions)
         return ChannelRules.make(
             channel,
             "ztf",
@@ -61,6 +99,7 @@ class World:
             access=frozenset(access),
             combiner=combiner or SimpleCombiner(),
             requests=tuple(Request(product) for product in products),
+            reactions=self.reactions[channel],
         )
 
     def ingestion(
@@ -91,7 +130,7 @@ class World:
 
     def augmentation(self, *products: Product, run: str = "t2", mode: Mode = "live", **more: Any) -> Augmentation:
         """A T2 run over all tickets of some products."""
-        return Augmentation(self.store, self.instrument, products, RunInfo(run, 1, mode), {}, **more)
+        return Augmentation(self.store, self.instrument, products, RunInfo(run, 1, mode), {}, self.reactions, **more)
 
     def compute(self, *products: Product, run: str = "t2", mode: Mode = "live", **more: Any) -> Tally:
         """Compute and write."""

@@ -1,0 +1,149 @@
+"""New results start the processes that wait for them: once, and none is lost."""
+
+import json
+from datetime import date, timedelta
+
+import dagster as dg
+import pytest
+
+from ampel_dagster.testing import make_alert, write_archive
+from sensors import reactions
+
+T2 = dg.AssetKey(["ztf", "t2", "summary"])
+TABLE = {"units": [{"unit": "TransientTable", "config": {"columns": ["name"]}}]}
+
+
+@pytest.fixture
+def platform(make_platform):
+    """Two channels; of three processes two wait for results."""
+    files = {
+        "t3/other.yaml": {**TABLE, "trigger": {"on": "t2"}},
+        "t3/by_hand.yaml": TABLE,
+        "channels/B.yaml": {"channel": "B", "ztf": {"t2": ["summary"]}, "t3": ["other", "by_hand"]},
+    }
+    return make_platform({"A": {}}, files)
+
+
+@pytest.fixture
+def ingest(platform):
+    """Ingest one more alert."""
+    names = iter("abcdefgh")
+
+    def ingest(**more):
+        letter = next(names)
+        file = platform.folder / "landing" / f"{letter}.tar.gz"
+        write_archive(file, [make_alert(name=f"ZTF18aaaaaa{letter}", tblid=ord(letter), cutouts=False)])
+        platform.ingest(file, **more)
+
+    return ingest
+
+
+def burst(platform, number):
+    """Results of many nights at once, as of a backfill."""
+    for day in range(number):
+        night = (date(2018, 1, 1) + timedelta(days=day)).isoformat()
+        partition = dg.MultiPartitionKey({"channel": "A", "night": night})
+        platform.history.report_runless_asset_event(dg.AssetMaterialization(T2, partition=partition))
+
+
+def wanted(requests):
+    """(process, channel) of requests."""
+    configs = [request.run_config["ops"]["react_to_new"]["config"] for request in requests]
+    return [(name, channel) for c in configs for name in c["processes"] for channel in c["channels"]]
+
+
+def run(platform, requests):
+    for request in requests:
+        platform.run("react", request.run_config)
+
+
+class TestReactions:
+    def test_nothing_happened(self, platform, look):
+        assert look(platform, "t3_reactions") == ([], None, "no new results")
+
+    def test_one_run_a_process_and_channel(self, platform, ingest, look):
+        ingest()
+        requests, cursor, _ = look(platform, "t3_reactions")
+        assert wanted(requests) == [("other", "B"), ("table", "A")]
+        assert len({request.run_key for request in requests}) == 2
+        assert look(platform, "t3_reactions", cursor)[2] == "no new results"
+
+    def test_after_the_run_nothing_is_left(self, platform, ingest, look):
+        ingest()
+        requests, _, _ = look(platform, "t3_reactions")
+        run(platform, requests)
+        assert [partition for partition, _ in platform.materialized("t3", "table")] == ["A|2018-08-19"]
+        # Even if the cursor is lost: what is done is asked of the database.
+        assert look(platform, "t3_reactions", None)[0] == []
+
+    def test_burst_is_one_run(self, platform, ingest, look):
+        ingest()
+        burst(platform, 100)
+        requests, cursor, _ = look(platform, "t3_reactions")
+        assert wanted(requests) == [("other", "B"), ("table", "A")]
+        assert look(platform, "t3_reactions", cursor)[0] == []
+
+    def test_no_event_is_lost_over_pages(self, platform, look, monkeypatch):
+        monkeypatch.setattr(reactions, "PAGE", 7)
+        burst(platform, 40)
+        newest = platform.history.fetch_materializations(T2, limit=1).records[0].storage_id
+        cursors = [None]
+        while True:
+            _, cursor, reason = look(platform, "t3_reactions", cursors[-1])
+            if reason:
+                break
+            cursors.append(cursor)
+        assert reason == "no new results"
+        assert len(cursors) - 1 == 6  # 40 events, seven a page
+        marks = [json.loads(cursor)["ztf/t2/summary"] for cursor in cursors[1:]]
+        assert marks == sorted(set(marks))
+        assert marks[-1] == newest
+
+    def test_each_page_asks_for_a_run_of_its_own(self, platform, ingest, look, monkeypatch):
+        """A run key never runs twice, so what comes later must have another."""
+        monkeypatch.setattr(reactions, "PAGE", 7)
+        ingest()
+        burst(platform, 20)
+        keys, cursor = [], None
+        for _ in range(3):
+            requests, cursor, _ = look(platform, "t3_reactions", cursor)
+            keys += [request.run_key for request in requests]
+        assert len(keys) == len(set(keys)) == 6
+
+    def test_events_without_anything_new(self, platform, look):
+        """A materialization that changed nothing starts no run."""
+        burst(platform, 3)
+        requests, cursor, reason = look(platform, "t3_reactions")
+        assert (requests, reason) == ([], "")
+        assert json.loads(cursor)["ztf/t2/summary"] > 0
+
+    def test_replay_starts_nothing(self, platform, ingest, look):
+        ingest()
+        requests, cursor, _ = look(platform, "t3_reactions")
+        run(platform, requests)
+        platform.ingest(platform.folder / "landing")
+        assert look(platform, "t3_reactions", cursor)[0] == []
+
+    def test_later_results_start_it_again(self, platform, ingest, look):
+        ingest()
+        requests, cursor, _ = look(platform, "t3_reactions")
+        run(platform, requests)
+        first = {request.run_key for request in requests}
+        ingest()
+        requests, cursor, _ = look(platform, "t3_reactions", cursor)
+        assert wanted(requests) == [("other", "B"), ("table", "A")]
+        assert not first & {request.run_key for request in requests}
+
+    def test_only_channels_with_something_new(self, platform, ingest, look):
+        ingest(channels=("A",))
+        assert wanted(look(platform, "t3_reactions")[0]) == [("table", "A")]
+
+    def test_new_product_keeps_the_place_of_the_others(self, platform, look):
+        """The cursor is kept by asset: a product that is added later starts at its own beginning."""
+        burst(platform, 2)
+        cursor = json.dumps({"ztf/t2/gone": 17})
+        assert json.loads(look(platform, "t3_reactions", cursor)[1]).keys() >= {"ztf/t2/summary"}
+
+    def test_without_products(self, make_platform, look):
+        platform = make_platform({"A": {"t2": []}})
+        assert look(platform, "t3_reactions") == ([], None, "no new results")
