@@ -101,7 +101,7 @@ def ingest(paths: tuple[Path, ...], channels: tuple[str, ...], survey: str) -> N
 @click.option("--channel", "channels", multiple=True, help="Channel (repeatable); default: all.")
 @click.option("--nights", required=True, help="First and last night, YYYY-MM-DD..YYYY-MM-DD, or one night.")
 @click.option("--product", "products", multiple=True, help="Only this T2 product (repeatable).")
-@click.option("--survey", default="ztf", show_default=True)
+@click.option("--survey", default="ztf", show_default=True, help="Survey, as in streams/.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_examples(
     "ampel-dagster backfill --channel BRIGHT --nights 2018-08-01..2018-08-31",
@@ -130,7 +130,7 @@ def provenance(stock: str) -> None:
 
 @main.command()
 @click.argument("nights", nargs=-1)
-@click.option("--survey", default="ztf", show_default=True)
+@click.option("--survey", default="ztf", show_default=True, help="Survey, as in streams/.")
 @_examples("ampel-dagster ledger 2018-08-19")
 def ledger(nights: tuple[str, ...], survey: str) -> None:
     """Account for the packets of NIGHTS (default: all), by source: read = new + known + rejected + quarantined."""
@@ -177,7 +177,7 @@ def t2_status(as_json: bool) -> None:
 @click.option("--code", type=int, help="Documents with this code, as in -4 for exceptions.")
 @click.option("--stock", help="Documents of this object.")
 @click.option("--night", help="Documents of this night, YYYY-MM-DD.")
-@click.option("--survey", default="ztf", show_default=True)
+@click.option("--survey", default="ztf", show_default=True, help="Survey, as in streams/.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_examples("ampel-dagster t2 reset --product light_curve_summary --code -4")
 def t2_reset(
@@ -202,7 +202,7 @@ def t3_outbox(process: str | None, state: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--port", default=3000, show_default=True)
+@click.option("--port", default=3000, show_default=True, help="Port of the UI.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The UI has no login: keep it on loopback.")
 @_examples("ampel-dagster dev", "ampel-dagster dev --port 3001")
 def dev(port: int, host: str) -> None:

@@ -37,7 +37,12 @@ def reactions_sensor(config: Config, job: dg.JobDefinition) -> dg.SensorDefiniti
             return dg.SkipReason("no new results")
         mark = sum(newest.values())
         requests = [
-            dg.RunRequest(run_key=f"{name}:{channel.name}:{mark}", run_config=_run_config(name, channel.name))
+            dg.RunRequest(
+                run_key=f"{name}:{channel.name}:{mark}",
+                run_config=_run_config(name, channel.name),
+                # dagster.yaml lets one run a channel react at a time.
+                tags={"ampel/channel": channel.name, "ampel/process": name},
+            )
             for name in waiting
             for channel in config.channels_of(name)
             if any(has_updates(mongo.store, name, channel.name, survey) for survey in channel.surveys)

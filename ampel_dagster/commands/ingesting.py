@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -19,8 +20,10 @@ from ampel_dagster.commands.session import Session, console, enter, known, out, 
 from ampel_dagster.config.instance import Instance, locate
 from ampel_dagster.config.load import Config, load
 from ampel_dagster.model.errors import UserError
+from ampel_dagster.model.run import utc_now
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.sources.files import list_files
+from ampel_dagster.storage import figures
 from ampel_dagster.storage.server import EmbeddedServer
 from ampel_dagster.units.bound import in_order
 
@@ -41,7 +44,7 @@ def ingest(paths: Sequence[Path], channels: Sequence[str], survey: str) -> None:
     tally = _ingest(current.instance, [path.expanduser().resolve() for path in paths], channels, survey, len(files))
     out.print(ledger_table({source: dict(counts) for source, counts in sorted(tally.sources.items())}))
     for (who, message), number in tally.failures.most_common(5):
-        console.print(f"[yellow]{who}: {message} ({number} times)[/yellow]")
+        console.print(f"[yellow]{escape(who)}: {escape(message)} ({number} times)[/yellow]", soft_wrap=True)
 
 
 def _ingest(instance: Instance, paths: Sequence[Path], channels: Sequence[str], survey: str, n_files: int) -> Tally:
@@ -86,15 +89,20 @@ def backfill(channels: Sequence[str], nights: str, products: Sequence[str], surv
     survey_of(config, survey)
     known("channel", channels, list(config.channels))
     known("product", products, list(config.products))
-    chosen = [rules.channel for rules in config.rules(survey, tuple(channels))]
+    rules = config.rules(survey, tuple(channels))
+    chosen = [found.channel for found in rules]
     if not chosen:
         raise UserError(f"none of these channels asks for {survey}")
-    if first < config.stream(survey).start_date.isoformat():
-        raise UserError(f"nights of {survey} begin with {config.stream(survey).start_date} (streams/{survey}.yaml)")
-    files = _archived(config, survey, first, last)
+    asked = {p.name for found in rules for request in found.requests for p in in_order(request.product)}
+    for product in products:
+        if product not in asked:
+            raise UserError(f"none of these channels asks for the product {product}: {', '.join(chosen)}")
+    _check_nights(config, survey, first, last)
+    files = _stored_nights(survey, chosen, first, last) if products else _archived(config, survey, first, last)
     out.print(_cost_table(files, chosen, products, first, last))
     if not files:
-        raise UserError(f"no night from {first} to {last} has an archive file; see archive: in streams/")
+        lack = "alerts of these channels" if products else "an archive file; see archive: in streams/"
+        raise UserError(f"no night from {first} to {last} has {lack}")
     if not yes and not click.confirm("Go ahead?"):
         return
     assets = _assets_for(config, survey, products) if products else None
@@ -112,16 +120,25 @@ def backfill(channels: Sequence[str], nights: str, products: Sequence[str], surv
         out.print(summary_table(current, survey))
 
 
-def parse_nights(text: str) -> tuple[str, str]:
+def parse_nights(text: str, option: str = "--nights") -> tuple[str, str]:
     """'2018-08-01..2018-08-31' or one night -> first and last. Raises UserError."""
     first, _, last = text.partition("..")
     try:
         pair = date.fromisoformat(first).isoformat(), date.fromisoformat(last or first).isoformat()
     except ValueError:
-        raise UserError(f"--nights {text}: write YYYY-MM-DD..YYYY-MM-DD, or one night") from None
+        raise UserError(f"{option} {text}: write YYYY-MM-DD..YYYY-MM-DD, or one night") from None
     if pair[0] > pair[1]:
-        raise UserError(f"--nights {text}: the last night is before the first")
+        raise UserError(f"{option} {text}: the last night is before the first")
     return pair
+
+
+def _check_nights(config: Config, survey: str, first: str, last: str) -> None:
+    """Raise UserError for nights that cannot be: before the stream began, or still to come."""
+    start, tonight = config.stream(survey).start_date.isoformat(), utc_now().date().isoformat()
+    if first < start:
+        raise UserError(f"nights of {survey} begin with {start} (streams/{survey}.yaml)")
+    if last > tonight:
+        raise UserError(f"the night {last} is still to come; today is {tonight} (UT)")
 
 
 def range_tags(first_channel: str, last_channel: str, first_night: str, last_night: str) -> dict[str, str]:
@@ -138,6 +155,12 @@ def channel_blocks(chosen: Sequence[str], ordered: Sequence[str]) -> list[list[s
     places = sorted(ordered.index(name) for name in chosen)
     blocks = groupby(enumerate(places), key=lambda pair: pair[1] - pair[0])
     return [[ordered[place] for _, place in block] for _, block in blocks]
+
+
+def _stored_nights(survey: str, channels: Sequence[str], first: str, last: str) -> dict[str, int]:
+    """Nights with accepted alerts, and how many: a product is computed on what is stored, no packet is read."""
+    with session() as current:
+        return figures.alerts_by_night(current.store.survey(survey), channels, first, last)
 
 
 def _archived(config: Config, survey: str, first: str, last: str) -> dict[str, int]:
@@ -175,8 +198,12 @@ def _cost_table(
     table = Table("what", "how much", title="This backfill")
     total = sum(files.values())
     table.add_row("nights asked for", f"{first} to {last}")
-    table.add_row("nights with an archive file", str(len(files)))
-    table.add_row("archive", f"{total / 1e6:.1f} MB, about {max(total // _PACKET_BYTES, len(files))} alerts")
+    if products:
+        table.add_row("nights with alerts", str(len(files)))
+        table.add_row("alerts", str(total))
+    else:
+        table.add_row("nights with an archive file", str(len(files)))
+        table.add_row("archive", f"{total / 1e6:.1f} MB, about {max(total // _PACKET_BYTES, len(files))} alerts")
     table.add_row("channels", ", ".join(channels))
     table.add_row("products", ", ".join(products) if products else "all that the channels ask for")
     table.add_row("partitions", str(len(files) * len(channels)))
@@ -187,14 +214,18 @@ def demo(alerts: Path | None, night: str, number: int, *, keep_server: bool) -> 
     """A night from packets to report."""
     instance = locate()
     config = load(instance.folder)
-    parse_nights(night)
+    if not config.surveys or not config.channels:
+        raise UserError(f"the demo needs a stream and a channel; {instance.folder} lacks one of them")
+    if parse_nights(night, "--night") != (night, night):
+        raise UserError(f"--night {night}: the demo takes one night, YYYY-MM-DD")
+    _check_nights(config, config.surveys[0], night, night)
     server = EmbeddedServer(instance.folder)
     started = server.uri is None
     start = perf_counter()
     try:
         if alerts is not None:
             files = list_files([alerts.expanduser()])
-            console.print(f"T0 to T2: the job [bold]ingest[/bold] over {alerts} …")
+            console.print(f"T0 to T2: the job [bold]ingest[/bold] over {escape(str(alerts))} …")
             _ingest(instance, [alerts.expanduser().resolve()], (), config.surveys[0], len(files))
             console.print("T3: the job [bold]react[/bold] …")
             run_job(instance, "react")
@@ -203,6 +234,8 @@ def demo(alerts: Path | None, night: str, number: int, *, keep_server: bool) -> 
         with session() as current:
             out.print(summary_table(current, config.surveys[0]))
             _say_where(current, perf_counter() - start)
+            if not any(current.store.survey(survey).ledger.alert.find_one({}) for survey in config.surveys):
+                raise UserError("no channel accepted any alert; `ampel-dagster ledger` accounts for the packets")
     finally:
         if started and not keep_server:
             server.stop()
@@ -219,7 +252,10 @@ def _demo_assets(instance: Instance, config: Config, night: str, number: int) ->
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         kinds: Counter[str] = Counter()
-        simulated = list(simulate_night(night, number))
+        try:
+            simulated = list(simulate_night(night, number))
+        except ValueError as error:
+            raise UserError(f"--night {night}: {error}") from None
         kinds.update(alert.kind for alert in simulated)
         write_archive(path, simulated)
         made = ", ".join(f"{n} of {kind}" for kind, n in sorted(kinds.items()))
@@ -236,7 +272,7 @@ def _say_where(current: Session, seconds: float) -> None:
     pages = sorted(current.instance.reports.glob("*/*/*/index.html"), key=lambda page: page.stat().st_mtime)
     out.print(f"\nDone in {seconds:.0f} s. Reports, to open in a browser:")
     for page in pages[-6:]:
-        out.print(f"  file://{page}", soft_wrap=True)
+        out.print(f"  {page.as_uri()}", soft_wrap=True, markup=False)
     out.print(
         "\nNext: `make dev` shows all this in the Dagster UI; `ampel-dagster provenance NAME` tells an object's story."
     )

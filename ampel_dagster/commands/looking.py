@@ -1,6 +1,7 @@
 """``counts``, ``ledger``, ``provenance`` and ``t3 outbox``."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,8 @@ from ampel_dagster.storage import audit, figures
 from ampel_dagster.storage.batches import LEDGER_KEYS
 from ampel_dagster.storage.collections import Document
 from ampel_dagster.storage.store import Store
+
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 
 def counts(*, as_json: bool) -> None:
@@ -114,9 +117,12 @@ def outbox(process: str | None, state: str | None, *, as_json: bool) -> None:
 
 def find_stock(config: Config, store: Store, name: str) -> tuple[str, Stock]:
     """(survey, stock) by the survey's name or by id. Raises UserError."""
+    number = int(name) if _INTEGER.fullmatch(name) else None
+    if number is not None and number.bit_length() > 63:
+        number = None  # no id: MongoDB's integers have 64 bits
     for survey in config.surveys:
         stocks = store.survey(survey).stocks
-        found = stocks.load([int(name)]).get(int(name)) if name.lstrip("-").isdigit() else stocks.by_name(name)
+        found = stocks.by_name(name) if number is None else stocks.load([number]).get(number)
         if found is not None:
             return survey, found
     raise UserError(f"{name}: no channel has accepted an alert of such an object yet")

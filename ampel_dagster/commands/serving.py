@@ -4,6 +4,8 @@ import os
 import sys
 from shutil import which
 
+from rich.markup import escape
+
 from ampel_dagster.commands.session import console, enter, out
 from ampel_dagster.config.instance import Instance, locate
 from ampel_dagster.config.load import load
@@ -26,7 +28,7 @@ def status() -> None:
     """State of the embedded server."""
     found = _server().status()
     if found.running:
-        out.print(f"runs at {found.uri} (process {found.pid}); log: {found.log}", soft_wrap=True)
+        out.print(f"runs at {found.uri} (process {found.pid}); log: {escape(str(found.log))}", soft_wrap=True)
     else:
         out.print("does not run; `ampel-dagster mongo start` starts it")
 
@@ -48,7 +50,8 @@ def dev(host: str, port: int) -> None:
             instance.path(landing.folder).mkdir(parents=True, exist_ok=True)
     enter(instance)
     os.environ["AMPEL_UI_URL"] = f"http://{host}:{port}"
-    console.print(f"Dagster UI: http://{host}:{port}  (instance {instance.folder}; stop with Ctrl-C)", soft_wrap=True)
+    where = f"http://{host}:{port}  (instance {escape(str(instance.folder))}; stop with Ctrl-C)"
+    console.print(f"Dagster UI: {where}", soft_wrap=True)
     program = os.path.join(os.path.dirname(sys.executable), "dagster")
     program = program if os.path.exists(program) else which("dagster") or program
     workspace = _workspace(instance)

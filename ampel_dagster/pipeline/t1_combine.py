@@ -7,7 +7,7 @@ however the work is cut into batches. A point that comes late gives later alerts
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.ids import hash_ints, state_link
@@ -19,6 +19,7 @@ from ampel_dagster.units.base import PointUnit
 from ampel_dagster.units.bound import ChannelRules, Product, in_order
 
 Meta = Mapping[str, Any]
+V = TypeVar("V", str, int)
 
 
 @dataclass
@@ -232,12 +233,14 @@ def write_combination(survey: SurveyStore, found: Combination, meta: Meta) -> di
 
 
 def _write_states(survey: SurveyStore, found: Combination, meta: Meta) -> int:
-    there = survey.states.channels(found.states)
+    there = survey.states.known(found.states)
     new = [_state_document(link, s, meta) for link, s in found.states.items() if link not in there]
     duplicates = survey.states.insert(new)
-    there |= survey.states.channels(duplicates) if duplicates else {}
-    missing = {link: found.states[link].channels - there[link] for link in there}
-    survey.states.add_channels(_grouped({link: channels for link, channels in missing.items() if channels}))
+    there |= survey.states.known(duplicates) if duplicates else {}
+    channels = {link: found.states[link].channels - had for link, (had, _) in there.items()}
+    alerts = {link: found.states[link].alerts - had for link, (_, had) in there.items()}
+    survey.states.add_channels(_grouped({link: more for link, more in channels.items() if more}))
+    survey.states.add_alerts(_grouped({link: more for link, more in alerts.items() if more}))
     return len(new) - len(duplicates)
 
 
@@ -260,8 +263,8 @@ def _write_tickets(survey: SurveyStore, found: Combination, meta: Meta) -> int:
     return len(new) - len(duplicates)
 
 
-def _grouped(values: Mapping[int, set[str]]) -> dict[tuple[str, ...], list[int]]:
-    grouped: dict[tuple[str, ...], list[int]] = {}
+def _grouped(values: Mapping[int, set[V]]) -> dict[tuple[V, ...], list[int]]:
+    grouped: dict[tuple[V, ...], list[int]] = {}
     for id_, found in values.items():
         grouped.setdefault(tuple(sorted(found)), []).append(id_)
     return grouped

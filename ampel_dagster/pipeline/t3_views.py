@@ -5,6 +5,7 @@ Rights are enforced here and in the queries: a view holds only what carries the 
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby, islice
+from math import isfinite, nan
 from typing import Any
 
 from ampel_dagster.instruments.base import Instrument
@@ -87,6 +88,7 @@ class _Loader:
                 if id_ in results:
                     found[product.name] = results[id_]
                     break
+        ra_deg, dec_deg = self._position(points, stock)
         return TransientView(
             survey=self._survey.survey,
             channel=self._rules.channel,
@@ -94,8 +96,8 @@ class _Loader:
             stock=stock.id,
             name=stock.name,
             tag=stock.tag,
-            ra_deg=stock.ra_deg,
-            dec_deg=stock.dec_deg,
+            ra_deg=ra_deg,
+            dec_deg=dec_deg,
             alerts=tuple(alert.id for alert in alerts),
             source=source["source"]["file"],
             offset=source["source"]["offset"],
@@ -107,6 +109,14 @@ class _Loader:
             build_light_curve=self._light_curve,
             read_cutouts=self._stamps_of({alert.id for alert in alerts}),
         )
+
+    def _position(self, points: Sequence[DataPoint], stock: Stock) -> tuple[float, float]:
+        """Of the newest detection that the channel may see (the stock's own may come from another's, or from later)."""
+        for point in reversed(points):
+            ra_deg, dec_deg = self._instrument.position(point.body) if point.kind == "detection" else (nan, nan)
+            if isfinite(ra_deg) and isfinite(dec_deg):
+                return ra_deg, dec_deg
+        return stock.ra_deg, stock.dec_deg
 
     def _stamps_of(self, mine: Collection[int]) -> Callable[[int], Mapping[str, bytes]]:
         """A reader of the stamps of these alerts and no others."""

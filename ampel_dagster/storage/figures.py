@@ -119,3 +119,13 @@ def channel_counts(store: Store, survey: SurveyStore, channel: str) -> dict[str,
         "t2": t2,
         "t3": store.outbox.collection.count_documents({**own, "survey": survey.survey}),
     }
+
+
+def alerts_by_night(survey: SurveyStore, channels: Sequence[str], first: str, last: str) -> dict[str, int]:
+    """Number of alerts that any of these channels accepted, by night, oldest first."""
+    stages: list[Document] = [
+        {"$match": {"night": {"$gte": first, "$lte": last}, "channel": {"$in": list(channels)}}},
+        {"$group": {"_id": "$night", "n": {"$sum": 1}}},
+        {"$sort": {"_id": 1}},
+    ]
+    return {d["_id"]: d["n"] for d in survey.ledger.alert.aggregate(stages)}

@@ -14,10 +14,10 @@ class States:
         self.collection = collection
         self._survey = survey
 
-    def channels(self, links: Iterable[int]) -> dict[int, frozenset[str]]:
-        """Channels of the states that are there, by link."""
-        found = self.collection.find({"_id": {"$in": list(links)}}, {"channel": 1})
-        return {d["_id"]: frozenset(d["channel"]) for d in found}
+    def known(self, links: Iterable[int]) -> dict[int, tuple[frozenset[str], frozenset[int]]]:
+        """(channels, alerts) of the states that are there, by link."""
+        found = self.collection.find({"_id": {"$in": list(links)}}, {"channel": 1, "alerts": 1})
+        return {d["_id"]: (frozenset(d["channel"]), frozenset(d["alerts"])) for d in found}
 
     def insert(self, documents: Sequence[Document]) -> set[int]:
         """Insert new states; return links that another worker was faster with."""
@@ -27,9 +27,9 @@ class States:
         """Let channels share states that are there."""
         return add_to_sets(self.collection, "channel", additions)
 
-    def add_alert(self, link: int, alert: int) -> None:
-        """Say that one more alert led to this state."""
-        self.collection.update_one({"_id": link}, {"$addToSet": {"alerts": alert}})
+    def add_alerts(self, additions: Additions) -> int:
+        """Say that further alerts led to states that are there."""
+        return add_to_sets(self.collection, "alerts", additions)
 
     def load(self, links: Iterable[int]) -> dict[int, State]:
         """States by link."""

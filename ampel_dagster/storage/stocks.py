@@ -55,10 +55,6 @@ class Stocks:
         """Ids of all stocks."""
         return (d["_id"] for d in self.collection.find({}, {"_id": 1}))
 
-    def add_tags(self, stock: int, tags: Sequence[str]) -> None:
-        """Tag a stock."""
-        self.collection.update_one({"_id": stock}, {"$addToSet": {"tag": {"$each": list(tags)}}})
-
     def _stock(self, d: Document) -> Stock:
         where = d["position"]
         return Stock(

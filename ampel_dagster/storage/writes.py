@@ -20,7 +20,8 @@ _DUPLICATE_KEY = 11000
 _DOCUMENTS_PER_COMMAND = 1000
 #: The server's word for a command with a document that is too large.
 _TOO_LARGE = 10334
-Additions = Mapping[tuple[str, ...], Collection[int]]
+#: Values to add, and the ids of the documents to add them to.
+Additions = Mapping[tuple[str, ...], Collection[int]] | Mapping[tuple[int, ...], Collection[int]]
 
 
 @contextmanager

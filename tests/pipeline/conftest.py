@@ -1,6 +1,7 @@
 """A small platform for the tests of the tiers: one real database, made-up ZTF packets, rules made on the spot."""
 
 import json
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -262,10 +263,22 @@ def _plain(document: Mapping[str, Any], left_out: Collection[str]) -> dict[str, 
     return {key: sorted(value) if key in SETS and isinstance(value, list) else value for key, value in found.items()}
 
 
+@pytest.fixture(scope="module")
+def lab_store(mongo_uri: str) -> Iterator[Store]:
+    """A database for the tests of one file: making one with all its indexes takes longer than most of them."""
+    store = Store.open(mongo_uri, f"lab_{uuid.uuid4().hex[:12]}")
+    store.prepare(("ztf",))
+    yield store
+    store.drop()
+    store.close()
+
+
 @pytest.fixture
-def lab(store: Store, tmp_path: Path) -> Lab:
+def lab(lab_store: Store, tmp_path: Path) -> Lab:
     """An empty platform."""
-    return Lab(store, tmp_path / "reports")
+    lab = Lab(lab_store, tmp_path / "reports")
+    lab.wipe()
+    return lab
 
 
 Real = Callable[..., list[Packet]]

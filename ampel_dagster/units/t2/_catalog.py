@@ -11,8 +11,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from astropy.io import fits
-from astropy.table import Table
 from numpy.typing import NDArray
 
 SUFFIXES = (".parquet", ".csv", ".fits", ".fits.gz")
@@ -150,6 +148,8 @@ def _column_names(path: Path) -> list[str]:
         return list(pq.read_schema(path).names)
     if path.name.endswith(".csv"):
         return [str(name) for name in pd.read_csv(path, nrows=0).columns]
+    from astropy.io import fits  # takes half a second, and most catalogues are of another kind
+
     with fits.open(path) as hdus:
         return [str(name) for name in _table_of(hdus).columns.names]
 
@@ -167,13 +167,24 @@ def _read(path: Path, columns: list[str], rows: int | None) -> pd.DataFrame:
             empty = file.schema_arrow.empty_table().select(columns)
         frame = (batches[0] if batches else empty).to_pandas()
     else:
-        with fits.open(path) as hdus:
-            part = fits.BinTableHDU(_table_of(hdus).data[slice(rows)])
-            frame = Table.read(part, unit_parse_strict="silent")[columns].to_pandas(index=False)
+        frame = _read_fits(path, columns, rows)
     return frame
 
 
-def _table_of(hdus: fits.HDUList) -> fits.BinTableHDU | fits.TableHDU:
+def _read_fits(path: Path, columns: list[str], rows: int | None) -> pd.DataFrame:
+    from astropy.io import fits
+    from astropy.table import Table
+
+    with fits.open(path) as hdus:
+        part = fits.BinTableHDU(_table_of(hdus).data[slice(rows)])
+        frame: pd.DataFrame = Table.read(part, unit_parse_strict="silent")[columns].to_pandas(index=False)
+    return frame
+
+
+def _table_of(hdus: Any) -> Any:
+    """The first table of an open FITS file."""
+    from astropy.io import fits
+
     for hdu in hdus:
         if isinstance(hdu, fits.BinTableHDU | fits.TableHDU):
             return hdu

@@ -29,6 +29,7 @@ class LightCurveReport(Report):
     max_objects: int = Field(default=500, ge=0)
     #: Show image stamps where the stream keeps them.
     cutouts: bool = True
+    #: Heading of the index; none: channel and night.
     title: str | None = None
 
     def prepare(self, folder: Path) -> Unit:

@@ -30,10 +30,13 @@ class TransientTable(Report):
     The same objects give the same CSV, byte by byte. Nested values become JSON text, missing ones stay empty.
     """
 
+    #: One column each: a property of the object, or product.field of a result.
     columns: Paths = Field(min_length=1)
+    #: Files to write: csv, parquet.
     formats: tuple[Literal["csv", "parquet"], ...] = Field(default=("csv", "parquet"), min_length=1)
     #: Path to sort by, which need not be a column; without it the order of the selection stays.
     sort_by: Path | None = None
+    #: Largest first.
     descending: bool = False
 
     def write(self, views: Sequence[TransientView], context: ReactionContext) -> Sequence[Artefact]:
