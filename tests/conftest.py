@@ -52,6 +52,7 @@ def store(mongo_uri: str) -> Iterator[Store]:
 
 #: A small instance: one stream, one product, one process, no channel. Of a file, JSON is YAML too.
 SMALL_INSTANCE: Mapping[str, Any] = {
+    "dagster.yaml": {"telemetry": {"enabled": False}},
     "streams/ztf.yaml": {
         "survey": "ztf",
         "start_date": "2017-11-01",

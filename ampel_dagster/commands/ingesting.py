@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from itertools import groupby
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import click
@@ -31,6 +31,8 @@ from ampel_dagster.units.bound import in_order
 _PACKET_BYTES = 50_000
 #: Partitions that one run of a backfill takes.
 _PARTITIONS_PER_RUN = 400
+#: Times of files may lie so far (seconds) behind the clock.
+_CLOCK_S = 1.0
 
 
 def ingest(paths: Sequence[Path], channels: Sequence[str], survey: str) -> None:
@@ -221,7 +223,7 @@ def demo(alerts: Path | None, night: str, number: int, *, keep_server: bool) -> 
     _check_nights(config, config.surveys[0], night, night)
     server = EmbeddedServer(instance.folder)
     started = server.uri is None
-    start = perf_counter()
+    start = time()
     try:
         if alerts is not None:
             files = list_files([alerts.expanduser()])
@@ -233,7 +235,7 @@ def demo(alerts: Path | None, night: str, number: int, *, keep_server: bool) -> 
             _demo_assets(instance, config, night, number)
         with session() as current:
             out.print(summary_table(current, config.surveys[0]))
-            _say_where(current, perf_counter() - start)
+            _say_where(current, start)
             if not any(current.store.survey(survey).ledger.alert.find_one({}) for survey in config.surveys):
                 raise UserError("no channel accepted any alert; `ampel-dagster ledger` accounts for the packets")
     finally:
@@ -268,9 +270,12 @@ def _demo_assets(instance: Instance, config: Config, night: str, number: int) ->
     run_job(instance, "report", tags=tags)
 
 
-def _say_where(current: Session, seconds: float) -> None:
-    pages = sorted(current.instance.reports.glob("*/*/*/index.html"), key=lambda page: page.stat().st_mtime)
-    out.print(f"\nDone in {seconds:.0f} s. Reports, to open in a browser:")
+def _say_where(current: Session, start: float) -> None:
+    """Name the reports that were written since `start` (seconds of the Unix epoch)."""
+    times = {page: page.stat().st_mtime for page in current.instance.reports.glob("*/*/*/index.html")}
+    pages = sorted((page for page in times if times[page] >= start - _CLOCK_S), key=lambda page: times[page])
+    told = "Reports, to open in a browser:" if pages else "No channel with a report has accepted an alert."
+    out.print(f"\nDone in {time() - start:.0f} s. {told}")
     for page in pages[-6:]:
         out.print(f"  {page.as_uri()}", soft_wrap=True, markup=False)
     out.print(

@@ -45,6 +45,7 @@ def session() -> Iterator[Session]:
 def enter(instance: Instance) -> None:
     """Make the instance the home of Dagster, and the one that definitions are loaded from."""
     os.environ["DAGSTER_HOME"] = str(instance.folder)
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"  # also where somebody left dagster.yaml out
     os.environ["AMPEL_INSTANCE"] = str(instance.folder)
 
 

@@ -1,6 +1,6 @@
 """Build units out of specs, and tie names together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ampel_dagster.config.problems import problems_of
 from ampel_dagster.config.spec import ChannelSpec, ProcessSpec, ProductSpec, SurveySpec, UnitSpec
 from ampel_dagster.instruments import INSTRUMENTS
+from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.errors import Problem
 from ampel_dagster.model.stream import Stream
 from ampel_dagster.model.view import VIEW_FIELDS
@@ -19,6 +20,10 @@ from ampel_dagster.units.registry import find_unit
 
 U = TypeVar("U", bound=Unit)
 ChannelFile = tuple[ChannelSpec, Mapping[str, SurveySpec]]
+
+
+def _rights(instrument: type[Instrument]) -> set[str]:
+    return {*instrument.rights, *instrument.public_access}
 
 
 class Builder:
@@ -42,31 +47,45 @@ class Builder:
 
     def products(self, specs: Mapping[str, ProductSpec]) -> dict[str, Product]:
         """Products, each with those that it requires."""
-        built: dict[str, Product] = {}
+        tried: dict[str, Product | None] = {}
         by_id: dict[int, str] = {}
         for name in specs:
-            product = self._product(name, specs, built, ())
+            product = self._product(name, specs, tried, ())
             if product is None:
                 continue
             twin = by_id.setdefault(product.id, name)
             if twin != name:
                 self._problem(f"t2/{name}.yaml", "unit", f"computes the very same as {twin}", f"use {twin} instead")
-        return built
+        return {name: product for name, product in tried.items() if product is not None}
 
     def _product(
-        self, name: str, specs: Mapping[str, ProductSpec], built: dict[str, Product], above: tuple[str, ...]
+        self, name: str, specs: Mapping[str, ProductSpec], tried: dict[str, Product | None], above: tuple[str, ...]
     ) -> Product | None:
-        if name in built:
-            return built[name]
-        file, spec = f"t2/{name}.yaml", specs[name]
+        """A product, or None where something is wrong with it; what was tried before is not reported again."""
+        file = f"t2/{name}.yaml"
         if name in above:
-            self._problem(file, "requires", f"goes in a circle: {' -> '.join((*above, name))}", "break the circle")
+            circle = " -> ".join((*above[above.index(name) :], name))
+            self._problem(file, "requires", f"goes in a circle: {circle}", "break the circle")
             return None
+        if name not in tried:
+            product = self._build_product(file, name, specs, tried, above)
+            tried.setdefault(name, product)
+        return tried[name]
+
+    def _build_product(
+        self,
+        file: str,
+        name: str,
+        specs: Mapping[str, ProductSpec],
+        tried: dict[str, Product | None],
+        above: tuple[str, ...],
+    ) -> Product | None:
+        spec = specs[name]
         unit = self._unit(file, "", UnitSpec(unit=spec.unit, config=spec.config), T2Unit)
         required: list[Product] = []
         for other in spec.requires:
             if self._known(file, "requires", other, specs, "t2"):
-                found = self._product(other, specs, built, (*above, name))
+                found = self._product(other, specs, tried, (*above, name))
                 required += [found] if found else []
         if unit is None or len(required) < len(spec.requires):
             return None
@@ -76,8 +95,12 @@ class Builder:
                 remedy = f"name one product of unit {wanted} under requires:"
                 self._problem(file, "requires", f"{spec.unit} builds upon {wanted}", remedy)
                 return None
-        built[name] = Product(name, unit, tuple(required))
-        return built[name]
+        product = Product(name, unit, tuple(required))
+        wrong = [base for base in required if not (base.of_stock or base.input_kind == product.input_kind)]
+        for base in wrong:
+            message = f"{base.name} is computed from {base.input_kind}s, {name} from {product.input_kind}s"
+            self._problem(file, "requires", message, f"build upon a product of {product.input_kind}s or stocks")
+        return None if wrong else product
 
     def processes(self, specs: Mapping[str, ProcessSpec], products: Mapping[str, Product]) -> dict[str, Process]:
         """Processes with their units."""
@@ -116,6 +139,7 @@ class Builder:
             file = f"channels/{name}.yaml"
             for process in spec.t3:
                 self._known(file, "t3", process, processes, "t3")
+            self._check_access(file, spec.access)
             rules = {}
             for survey, block in blocks.items():
                 if survey not in surveys:
@@ -161,16 +185,19 @@ class Builder:
             self._problem(file, f"{prefix}unit", message, remedy)
             return None
         try:
-            built = unit(**spec.config)
+            prepared = unit(**spec.config).prepare(self._folder)
         except ValidationError as error:
             self._problems += problems_of(error, file, f"{prefix}config")
             return None
-        try:
-            prepared = built.prepare(self._folder)
-        except ValueError as error:
-            self._problem(file, f"{prefix}config", str(error), "")
+        except Exception as error:  # noqa: BLE001  # units are foreign code
+            said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            message, _, remedy = " ".join(said.split()).partition("; ")
+            self._problem(file, f"{prefix}config", message, remedy)
             return None
-        return prepared if isinstance(prepared, kind) else None
+        if not isinstance(prepared, kind):
+            self._problem(file, f"{prefix}unit", f"{spec.unit}.prepare returned no unit", "let it return self")
+            return None
+        return prepared
 
     def _known(self, file: str, key: str, name: str, there: Mapping[str, object], folder: str) -> bool:
         if name in there:
@@ -181,6 +208,15 @@ class Builder:
             remedy = f"did you mean {near[0]}?" if near else f"add {folder}/{name}.yaml"
             self._problem(file, key, f"there is no {folder}/{name}.yaml", remedy)
         return False
+
+    def _check_access(self, file: str, access: Sequence[str]) -> None:
+        """A right that no survey has is a spelling mistake, and would hide everything."""
+        known = sorted({tag for instrument in INSTRUMENTS.values() for tag in _rights(instrument)})
+        for right in access:
+            if right not in known:
+                near = get_close_matches(right, known, n=1, cutoff=0.5)
+                remedy = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+                self._problem(file, "access", f"no survey has the right {right!r}", remedy)
 
     def _check_path(self, file: str, key: str, path: str, products: Mapping[str, Product]) -> None:
         head, _, rest = path.partition(".")

@@ -118,9 +118,12 @@ class _Reader:
 
     def read(self, kind: str, make: Callable[[str, dict[str, Any]], Any]) -> dict[str, Any]:
         """Files of one folder by name; those that are wrong are left out."""
-        found = {}
+        found: dict[str, Any] = {}
+        read: dict[str, str] = {}
         for path in sorted((self._folder / kind).glob("*.y*ml")):
             file = f"{kind}/{path.name}"
+            if path.name.startswith("."):
+                continue  # an editor's or a file manager's
             if _NAME.fullmatch(path.stem) is None:
                 self._problem(
                     file,
@@ -131,6 +134,9 @@ class _Reader:
                 continue
             content = self._yaml(path, file)
             made = make(file, content) if content is not None else None
+            if path.stem in read:
+                self._problem(file, "", f"{kind}/{read[path.stem]} has the name already", "keep one of the two")
+            read.setdefault(path.stem, path.name)
             if made is not None:
                 found[path.stem] = made
         return found
@@ -192,7 +198,9 @@ class _UniqueKeys(yaml.SafeLoader):
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        # "<<" stands for the keys of another mapping, which may be named here again.
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(key, deep=True) for key in own]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)

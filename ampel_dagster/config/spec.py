@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from ampel_dagster.config.clock import check_cron, check_timezone
 from ampel_dagster.model.selection import Select
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=80)]
@@ -75,6 +76,16 @@ class TriggerSpec(Spec):
     on: Literal["t2"] | None = Field(None, description="t2: when results of its channels are new")
     schedule: str | None = Field(None, description="cron expression, as in '0 8 * * *'")
     timezone: str = "UTC"
+
+    @field_validator("schedule")
+    @classmethod
+    def _comes(cls, schedule: str | None) -> str | None:
+        return schedule if schedule is None else check_cron(schedule)
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, timezone: str) -> str:
+        return check_timezone(timezone)
 
 
 class ProcessSpec(Spec):

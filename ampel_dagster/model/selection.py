@@ -17,6 +17,8 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
+_QUOTED = re.compile(r"(['\"])(.*)\1")
+_WORD = re.compile(r"[\w.:+-]+")
 _FORM = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(>=|<=|==|!=|>|<)\s*(.+?)\s*")
 
 
@@ -52,7 +54,11 @@ def _literal(text: str) -> float | str | bool:
     try:
         return float(text)
     except ValueError:
-        return text.strip("'\"")
+        pass
+    quoted = _QUOTED.fullmatch(text)
+    if quoted is None and _WORD.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is neither a number nor a word; quote text, and write one condition a line")
+    return quoted[2] if quoted else text
 
 
 class Tags(BaseModel):

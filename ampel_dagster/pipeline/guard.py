@@ -29,9 +29,11 @@ def guarded(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | Fail
     except AlertFormatError:
         raise
     except Exception as error:  # noqa: BLE001  # units are foreign code
-        return Failure(_text(f"{type(error).__name__}: {error}")[:1000], _text(traceback.format_exc())[-_KEPT:])
+        return Failure(
+            plain_text(f"{type(error).__name__}: {error}")[:1000], plain_text(traceback.format_exc())[-_KEPT:]
+        )
 
 
-def _text(text: str) -> str:
+def plain_text(text: str) -> str:
     """Text that can be stored: file names may bring characters that are none."""
     return text.encode(errors="replace").decode()

@@ -42,28 +42,38 @@ class _Changes:
 def store_points(ingestion: Ingestion, selection: Selection, meta: Meta, tally: Tally) -> dict[int, PointRow]:
     """Write the datapoints of accepted alerts; return all points of their stocks, new ones and old."""
     points = ingestion.store.survey(ingestion.survey).points
-    wanted = _wanted(ingestion, selection.judged)
+    carried = _carried(ingestion, selection.judged)
+    wanted = {id_: found for id_, found in carried.items() if found.channels}
     stocks = sorted({judged.alert.stock for judged in selection.judged if judged.channels})
     rows = {row.id: row for row in points.rows_of_stocks(stocks)} if stocks else {}
-    rows |= {row.id: row for row in points.rows_by_id(wanted.keys() - rows.keys())}
+    rows |= {row.id: row for row in points.rows_by_id(carried.keys() - rows.keys())}
     pending: Iterable[int] = wanted
     superseded = _superseded(wanted, rows)
+    unmarked = dict(superseded)
     while pending:
         changes = _plan(wanted, pending, rows, superseded, meta)
         duplicates = points.insert(changes.documents)
         tally.counts["t0"] += len(changes.documents) - len(duplicates)
         _apply(points, changes, meta)
+        for document in changes.documents:
+            if document["_id"] not in duplicates:
+                unmarked.pop(document["_id"], None)
         for id_ in pending:
             if id_ not in duplicates:
                 rows[id_] = _row(wanted[id_], rows.get(id_), selection.id)
         # What another worker inserted in between is looked at again, as something that is there.
         rows |= {row.id: row for row in points.rows_by_id(duplicates)}
         pending = duplicates
-    tally.counts["superseded"] += points.supersede({i: ids for i, ids in superseded.items() if i not in wanted})
+    unmarked = {i: ids for i, ids in unmarked.items() if not set(ids).issubset(rows[i].superseded_by)}
+    tally.counts["superseded"] += points.supersede(unmarked)
+    # What no channel of this run may see can be there for others, who are glad of a richer body too.
+    others = [found.point for id_, found in carried.items() if id_ in rows and id_ not in wanted]
+    points.enrich([point for point in others if point.rank > rows[point.id].rank], meta)
     return rows
 
 
-def _wanted(ingestion: Ingestion, judged: Sequence[Judged]) -> dict[int, _Wanted]:
+def _carried(ingestion: Ingestion, judged: Sequence[Judged]) -> dict[int, _Wanted]:
+    """All datapoints of accepted alerts, with those channels of this run that may see them."""
     access = {rules.channel: rules.access for rules in ingestion.rules}
     wanted: dict[int, _Wanted] = {}
     for item in judged:
@@ -74,7 +84,7 @@ def _wanted(ingestion: Ingestion, judged: Sequence[Judged]) -> dict[int, _Wanted
         for point in item.alert.points:
             channels = by_tag.get(point.tag)
             if channels is None:
-                # A channel that is not of this run is here only to have its points enriched, which it has already.
+                # A channel that is not of this run has these points already; they may only be enriched.
                 channels = [
                     c for c in item.channels if c in access and ingestion.instrument.covers(access[c], point.tag)
                 ]
@@ -87,7 +97,7 @@ def _wanted(ingestion: Ingestion, judged: Sequence[Judged]) -> dict[int, _Wanted
             found.channels.update(channels)
             if point.rank > found.point.rank:
                 found.point = point
-    return {id_: found for id_, found in wanted.items() if found.channels}
+    return wanted
 
 
 def _superseded(wanted: Mapping[int, _Wanted], rows: Mapping[int, PointRow]) -> dict[int, list[int]]:
@@ -184,7 +194,8 @@ def store_stocks(ingestion: Ingestion, selection: Selection, meta: Meta, tally: 
         alert, before = item.alert, seen.get(item.alert.stock)
         channels = item.channels if before is None else tuple(dict.fromkeys((*before.channel, *item.channels)))
         ra, dec = instrument.position(alert.candidate)
-        seen[alert.stock] = Sighting(alert.stock, alert.name, instrument.stock_tags, channels, alert.jd, ra, dec)
+        latest = (alert.jd, alert.id, ra, dec)
+        seen[alert.stock] = Sighting(alert.stock, alert.name, instrument.stock_tags, channels, *latest)
     if seen:
         tally.counts["stock"] += ingestion.store.survey(ingestion.survey).stocks.see(list(seen.values()), dict(meta))
 

@@ -111,7 +111,7 @@ class Combiner:
             self._state(found, alert, visible)
             late = min((row.jd for row in fresh), default=float("inf"))
             for earlier in done:
-                if earlier.jd > late:
+                if earlier.jd >= late:
                     self._state(found, earlier, visible)
             done.append(alert)
 
@@ -209,7 +209,7 @@ def _inputs(product: Product, stock: int, link: int, rows: list[PointRow]) -> li
 
 
 def late_alerts(survey: SurveyStore, work: Sequence[AlertRecord], rows: Iterable[PointRow]) -> list[AlertRecord]:
-    """Alerts outside `work` that have a state and are later than a point that the work brings."""
+    """Alerts outside `work` that have a state and are not earlier than a point that the work brings."""
     batches = frozenset[int]().union(*(alert.batches for alert in work)) if work else frozenset()
     stocks = {alert.stock for alert in work}
     newest: dict[int, float] = {}
@@ -220,7 +220,7 @@ def late_alerts(survey: SurveyStore, work: Sequence[AlertRecord], rows: Iterable
                 earliest[stock] = min(earliest.get(stock, row.jd), row.jd)
             elif row.kind != "forced":
                 newest[stock] = max(newest.get(stock, row.jd), row.jd)
-    concerned = {stock: jd for stock, jd in earliest.items() if newest.get(stock, jd) > jd}
+    concerned = {stock: jd for stock, jd in earliest.items() if newest.get(stock, float("-inf")) >= jd}
     return survey.ledger.later_alerts(concerned)
 
 

@@ -15,13 +15,16 @@ from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.ids import hash_ints
 from ampel_dagster.model.run import RunInfo, utc_now
 from ampel_dagster.model.view import Artefact, ReactionContext, TransientView
-from ampel_dagster.pipeline.guard import Failure, guarded
+from ampel_dagster.pipeline.guard import Failure, guarded, plain_text
 from ampel_dagster.pipeline.t3_views import load_views
 from ampel_dagster.storage.collections import Document
 from ampel_dagster.storage.outbox import outbox_id
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.base import Publisher, ReactionUnit, Report
 from ampel_dagster.units.bound import ChannelRules, Process, in_order
+
+#: Characters of a receiver's answer that are kept.
+_ANSWER_KEPT = 4000
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,8 @@ def _publish(
             done.failures[(type(unit).__name__, receipt.message)] += 1
             done.counts["failed"] += 1
             continue
-        outbox.confirm([id_], {"answer": receipt if isinstance(receipt, str) else repr(receipt)})
+        answer = plain_text(receipt if isinstance(receipt, str) else repr(receipt))[:_ANSWER_KEPT]
+        outbox.confirm([id_], {"answer": answer})
         done.counts["reacted"] += 1
         sent.append(view)
     _journal(reaction, unit, sent)

@@ -64,10 +64,10 @@ class Ledger:
                 first[key] = min(first.get(key, (d["jd"], d["_id"])), (d["jd"], d["_id"]))
         return first
 
-    def later_alerts(self, after_jd: Mapping[int, float]) -> list[AlertRecord]:
-        """Alerts with a state that are later than a time given for their stock: a late point concerns them."""
-        query = {"$or": [{"stock": s, "jd": {"$gt": jd}, "state": {"$exists": True}} for s, jd in after_jd.items()]}
-        return [_record(d) for d in self.alert.find(query)] if after_jd else []
+    def later_alerts(self, from_jd: Mapping[int, float]) -> list[AlertRecord]:
+        """Alerts with a state from a time on that is given for their stock: a late point of then concerns them."""
+        query = {"$or": [{"stock": s, "jd": {"$gte": jd}, "state": {"$exists": True}} for s, jd in from_jd.items()]}
+        return [_record(d) for d in self.alert.find(query)] if from_jd else []
 
     def accepted(
         self, channels: Sequence[str], nights: Sequence[str], *, without_state: Sequence[str] = ()

@@ -38,7 +38,7 @@ class Outbox:
     def confirm(self, ids: Sequence[int], receipt: Mapping[str, Any]) -> None:
         """The effects are known to have happened."""
         if ids:
-            change = {"$set": {"state": "confirmed", "receipt": dict(receipt)}}
+            change = {"$set": {"state": "confirmed", "receipt": dict(receipt)}, "$unset": {"error": ""}}
             self.collection.update_many({"_id": {"$in": list(ids)}}, change)
 
     def fail(self, id_: int, error: str) -> None:

@@ -9,7 +9,10 @@ from ampel_dagster.model.datapoint import DataPoint, Kind
 from ampel_dagster.storage.collections import Document, DocumentCollection
 from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing, update_each
 
-_ROW = {"stock": 1, "channel": 1, "tag": 1, "kind": 1, "jd": 1, "sensor": 1, "rank": 1, "meta.batch": 1}
+_ROW = {
+    **{"stock": 1, "channel": 1, "tag": 1, "kind": 1, "jd": 1, "sensor": 1, "rank": 1},
+    **{"meta.batch": 1, "superseded_by": 1},
+}
 
 
 class PointRow(NamedTuple):
@@ -25,6 +28,8 @@ class PointRow(NamedTuple):
     rank: int
     #: Batch that brought the point.
     batch: int
+    #: Points of the same exposure of which it is known that they replace it.
+    superseded_by: tuple[int, ...] = ()
 
 
 class Points:
@@ -104,6 +109,7 @@ def _row(d: Document) -> PointRow:
         d["sensor"],
         d["rank"],
         d["meta"].get("batch", 0),
+        tuple(d.get("superseded_by", ())),
     )
 
 

@@ -18,6 +18,7 @@ class Sighting(NamedTuple):
     tag: tuple[str, ...]
     channel: tuple[str, ...]
     jd: float
+    alert: int
     ra_deg: float
     dec_deg: float
 
@@ -55,6 +56,10 @@ class Stocks:
         """Ids of all stocks."""
         return (d["_id"] for d in self.collection.find({}, {"_id": 1}))
 
+    def add_tags(self, stock: int, tags: Sequence[str]) -> None:
+        """Tag a stock; tags are not bound to a channel, and selections can ask for them."""
+        self.collection.update_one({"_id": stock}, {"$addToSet": {"tag": {"$each": list(tags)}}})
+
     def _stock(self, d: Document) -> Stock:
         where = d["position"]
         return Stock(
@@ -75,9 +80,13 @@ def _document(s: Sighting, meta: Document) -> Document:
         "tag": list(s.tag),
         "channel": list(s.channel),
         "ts": [{"channel": c, "tied": meta["ts"], "upd": meta["ts"]} for c in s.channel],
-        "position": {"ra_deg": s.ra_deg, "dec_deg": s.dec_deg, "jd": s.jd},
+        "position": _position(s),
         "meta": meta,
     }
+
+
+def _position(s: Sighting) -> Document:
+    return {"ra_deg": s.ra_deg, "dec_deg": s.dec_deg, "jd": s.jd, "alert": s.alert}
 
 
 def _update(s: Sighting, known: Document | None, meta: Document) -> UpdateOne:
@@ -92,10 +101,11 @@ def _update(s: Sighting, known: Document | None, meta: Document) -> UpdateOne:
     }
     there = {entry["channel"] for entry in known["ts"]} if known else set()
     fresh = [{"channel": c, "tied": now, "upd": now} for c in channels if c not in there]
-    position = {"ra_deg": s.ra_deg, "dec_deg": s.dec_deg, "jd": s.jd}
+    same_time = {"$and": [{"$eq": ["$position.jd", s.jd]}, {"$lt": ["$position.alert", s.alert]}]}
+    later = {"$or": [{"$lt": ["$position.jd", s.jd]}, same_time]}
     change: dict[str, Any] = {
         "ts": {"$concatArrays": [kept, touched, fresh]},
         "channel": {"$setUnion": ["$channel", channels]},
-        "position": {"$cond": [{"$lt": ["$position.jd", s.jd]}, position, "$position"]},
+        "position": {"$cond": [later, _position(s), "$position"]},
     }
     return UpdateOne({"_id": s.stock}, [{"$set": change}])

@@ -31,6 +31,11 @@ class Product:
         return self.unit.version
 
     @property
+    def input_kind(self) -> str:
+        """What it is computed from: 'state', 'stock' or 'point'."""
+        return "state" if self.of_state else "stock" if self.of_stock else "point"
+
+    @property
     def of_state(self) -> bool:
         """Whether it is computed from states (else from points or stocks)."""
         return isinstance(self.unit, StateUnit | _LightCurveUnit)

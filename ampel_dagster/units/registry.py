@@ -44,7 +44,10 @@ def _all_names() -> set[str]:
 
 
 def _is_kind(name: str, kind: type[Unit]) -> bool:
-    unit = _load(name)
+    try:
+        unit = _load(name)
+    except LookupError:
+        return False  # somebody else's broken package; said when the unit itself is asked for
     return unit is not None and issubclass(unit, kind)
 
 
@@ -57,8 +60,9 @@ def _load(name: str) -> type[Unit] | None:
         if entry.name == name:
             try:
                 found = entry.load()
-            except (ImportError, AttributeError) as error:
-                raise LookupError(f"{name}: its package cannot be imported ({error})") from error
+            except Exception as error:  # foreign code
+                why = " ".join(f"{type(error).__name__}: {error}".split())
+                raise LookupError(f"{name}: its package cannot be imported ({why}); mend or remove it") from error
             if isinstance(found, type) and issubclass(found, Unit):
                 return found
             raise LookupError(f"{name}: entry point {entry.value} is no unit")

@@ -10,7 +10,6 @@ import pytest
 
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.codes import VerdictCode
-from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.model.stock import State
 from ampel_dagster.sources.files import BrokenSourceError, list_files, read_file
 from ampel_dagster.storage.audit import ledger
@@ -391,8 +390,3 @@ def test_products_for_some_groups_only(lab: Any) -> None:
     assert {d["stock"] for d in lab.t2(product)} == stocks
     # All groups have their states.
     assert len(lab.content()["ztf.t1"]) == 3
-
-
-def test_the_errors_that_a_reader_raises_carry_a_reason() -> None:
-    error = AlertFormatError("TRUNCATED", "cut off")
-    assert (error.reason, str(error)) == ("TRUNCATED", "TRUNCATED: cut off")

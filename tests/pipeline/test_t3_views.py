@@ -90,10 +90,9 @@ def test_result_that_failed_or_is_to_come_is_not_shown(world: Any) -> None:
         def process(self, stock: Stock, tied: Tied) -> T2Return:
             return {}
 
-    good, failing = world.product(lambda *_: UnitResult({"a": 1}, code=4), "good"), Product("later", Later())
-    bad = world.product(broken, "bad", version="7")
-    bad = Product("bad", type(bad.unit).model_construct(), (good,))
-    rules = world.rules("A", good, bad, failing)
+    good, later = world.product(lambda *_: UnitResult({"a": 1}, code=4), "good"), Product("later", Later())
+    bad = Product("bad", world.product(broken).unit, (good,))
+    rules = world.rules("A", good, bad, later)
     world.ingest(rules, world.star(0))
     world.compute(good, bad, run="run 9")
     (view,) = world.views(rules, NIGHT)
@@ -134,9 +133,6 @@ def test_result_of_a_point_product_is_that_of_the_newest_point(world: Any) -> No
 
 
 def test_channel_sees_its_own_objects_only(world: Any) -> None:
-    class Odd:
-        pass
-
     a, b = world.rules("A"), world.rules("B")
     world.ingest(a, world.star(0), world.star(1))
     world.ingest(b, world.star(1), world.star(2))
@@ -186,7 +182,7 @@ def test_private_alert_leaves_no_trace_in_a_public_view(world: Any) -> None:
     assert view.t2["probe"].body == {"n": 1}
     seen = everything(view)
     for trace in ("HIDDEN_PROGRAMME", "secret run", str(theirs.alerts[-1]), str(theirs.link), "where", "15.5"):
-        assert trace in everything(theirs) or trace == "HIDDEN_PROGRAMME"
+        assert trace in everything(theirs)
         assert trace not in seen
 
 
@@ -282,8 +278,8 @@ def test_selection_by_values(world: Any, where: list[str], expected: str) -> Non
 def test_selection_by_tags_of_the_stock(world: Any, tags: dict[str, list[str]], expected: list[str]) -> None:
     rules = world.rules("A")
     world.ingest(rules, *(world.star(n) for n in range(3)))
-    world.ztf.stocks.add_tags(world.instrument.stock_id("ZTF18aaaaaaa"), ["SN"])
-    world.ztf.stocks.add_tags(world.instrument.stock_id("ZTF18aaaaaab"), ["SN", "NEAR"])
+    for name, tag in (("ZTF18aaaaaaa", ["SN"]), ("ZTF18aaaaaab", ["SN", "NEAR"])):
+        world.ztf.stocks.collection.update_one({"name": name}, {"$set": {"tag": tag}})
     process = Process("p", (), Select(tags=Tags.model_validate(tags)))
     done = react_to_night(world.reaction(process, rules), NIGHT)
     assert [name[-1] for name in done.names] == expected

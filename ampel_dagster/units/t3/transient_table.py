@@ -86,7 +86,8 @@ def _plain(value: Any) -> bool | int | float | str | datetime | None:
     if value is None or isinstance(value, bool | float | str | datetime):
         return value
     if isinstance(value, int):
-        return int(value) if value in _INT64 else str(value)
+        number = int(value)  # of the database's own kind a range would be searched through
+        return number if number in _INT64 else str(number)
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=_jsonable)
 
 
