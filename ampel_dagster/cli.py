@@ -3,8 +3,10 @@
 Errors of users (a wrong name, file, address) are one line on stderr and exit code 2; nothing was changed then.
 """
 
+import sys
 from collections.abc import Callable
 from functools import wraps
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -59,6 +61,9 @@ def main() -> None:
     The instance is the folder in AMPEL_INSTANCE, else ./.ampel (made from a demo on first use); its database is at
     AMPEL_MONGO_URI, else an embedded MongoDB of its own; AMPEL_DB names the database.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
 
 
 @main.command()

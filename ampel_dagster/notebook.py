@@ -1,12 +1,13 @@
 """Looking at stored objects with pandas."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ampel_dagster.config.instance import Instance, locate
+from ampel_dagster.config.instance import locate
 from ampel_dagster.config.load import Config, load
 from ampel_dagster.instruments import INSTRUMENTS
 from ampel_dagster.model.errors import UserError
@@ -72,14 +73,16 @@ class Base:
     @classmethod
     def open(cls, folder: Path | None = None) -> "Base":
         """Open the instance in `folder`, or the one in force."""
-        instance = Instance(folder.expanduser().resolve()) if folder is not None else locate()
-        return cls(open_store(instance.folder), load(instance.folder))
+        instance = locate() if folder is None else locate({**os.environ, "AMPEL_INSTANCE": str(folder)})
+        config = load(instance.folder)
+        return cls(open_store(instance.folder), config)
 
     def __getitem__(self, name: str | int) -> Transient:
         """An object by its survey's name, or by its stock id. Raises UserError if there is none."""
         for survey in self.config.surveys:
             found = self.store.survey(survey)
-            stock = found.stocks.by_name(name) if isinstance(name, str) else found.stocks.load([name]).get(name)
+            # An id may come out of a data frame, as a number of numpy.
+            stock = found.stocks.by_name(name) if isinstance(name, str) else found.stocks.load([int(name)]).get(name)
             if stock is not None:
                 return Transient(found, stock)
         raise UserError(f"no channel has accepted an alert of {name!r} yet")

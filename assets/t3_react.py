@@ -85,7 +85,11 @@ def raise_failures(reacted: list[Reacted]) -> None:
     for done in reacted:
         failures.update(done.failures)
     if failures:
-        raise dg.Failure("units failed", metadata={"failures": dg.MetadataValue.md(failure_table(failures))})
+        ((who, message), _), *others = failures.most_common()
+        more = f" (and {len(others)} more)" if others else ""
+        raise dg.Failure(
+            f"{who} failed: {message}{more}", metadata={"failures": dg.MetadataValue.md(failure_table(failures))}
+        )
 
 
 def reaction_metadata(done: Reacted) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def _cases(_context: click.Context, _parameter: click.Parameter, value: str | No
 
 
 _FILE = click.Path(exists=True, path_type=Path)
+_RESULTS = Path(__file__).with_name("results.jsonl")
 
 
 @click.command(help=__doc__, context_settings={"max_content_width": 120})
@@ -105,7 +106,7 @@ _FILE = click.Path(exists=True, path_type=Path)
 @click.option("--peer/--no-peer", help="Measure AMPEL too.")
 @click.option("--peer-python", type=_FILE, envvar="AMPEL_PEER_PYTHON", help="Interpreter with AMPEL.")
 @click.option("--peer-dir", type=_FILE, envvar="AMPEL_PEER_DIR", help="Folder of AMPEL's benchmark scripts.")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("bench.jsonl"), show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=_RESULTS, help="Default: bench/results.jsonl")
 def main(
     alerts: Path | None,
     number: int,

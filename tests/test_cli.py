@@ -16,14 +16,16 @@ from click.testing import CliRunner
 
 from ampel_dagster.cli import main
 from ampel_dagster.commands.ingesting import _groups, channel_blocks, parse_nights, range_tags
-from ampel_dagster.commands.runs import run_job
+from ampel_dagster.commands.runs import RunFailedError, run_job
 from ampel_dagster.commands.session import known
 from ampel_dagster.config.instance import Instance
 from ampel_dagster.model.errors import UserError
+from ampel_dagster.storage.connect import connect
 from ampel_dagster.storage.server import EmbeddedServer
 from ampel_dagster.storage.store import Store
 from ampel_dagster.testing import make_alert, write_archive
 from ampel_dagster.units.t2.light_curve_summary import LightCurveSummary
+from ampel_dagster.units.t3.transient_table import TransientTable
 
 COMMAND = [sys.executable, "-m", "ampel_dagster"]
 PACKETS = "ztf/ztf_public_20180819_mod1000.tar.gz"
@@ -300,14 +302,12 @@ class TestIngest:
     @pytest.mark.parametrize(
         ("uri", "told"),
         [
-            (
-                "mongodb://user:secret@127.0.0.1:1/?serverSelectionTimeoutMS=100",
-                "no answer from the database at mongodb://***:***@",
-            ),
+            ("mongodb://user:secret@127.0.0.1:1", "no answer from the database at mongodb://***:***@127.0.0.1:1"),
             ("http://user:secret@127.0.0.1", "wrong database address http://***:***@127.0.0.1"),
         ],
     )
-    def test_wrong_address(self, shell, folder, uri, told):
+    def test_wrong_address(self, shell, folder, uri, told, monkeypatch):
+        monkeypatch.setitem(connect.__kwdefaults__, "timeout_s", 0.2)
         line = shell.error("ingest", folder / "archive", AMPEL_MONGO_URI=uri)
         assert line.startswith(f"error: {told}")
         assert "check AMPEL_MONGO_URI" in line
@@ -545,6 +545,25 @@ class TestFailingRun:
         monkeypatch.setattr("assets.ops.materializations", broken)
         line = shell.error("ingest", folder / "archive", code=1)
         assert line.startswith("failed: ingest, step report_partitions: ZeroDivisionError: by zero (run ")
+
+    def test_interrupted(self, shell, folder, monkeypatch):
+        """Ctrl-C."""
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("assets.ops.materializations", interrupted)
+        line = shell.error("ingest", folder / "archive", code=1)
+        assert line == "failed: ingest was interrupted; what it had done is stored, the same again goes on"
+
+    def test_failing_reaction(self, shell, folder, monkeypatch):
+        def write(*_):
+            raise ValueError("no [/space]")
+
+        monkeypatch.setattr(TransientTable, "write", write)
+        shell.ok("ingest", folder / "archive")
+        with pytest.raises(RunFailedError, match=r"react_to_new: Failure: TransientTable failed: ValueError: no \["):
+            shell.run("react")
 
 
 @pytest.fixture

@@ -78,7 +78,8 @@ def _ingest(instance: Instance, paths: Sequence[Path], channels: Sequence[str], 
 @contextmanager
 def _progress(title: str) -> Iterator[Any]:
     columns = (TextColumn("{task.description}"), BarColumn(pulse_style="blue"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    # In a file or a pipe it would leave empty lines.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=None)
         yield lambda text: progress.update(task, description=f"{title}: {text}")
 

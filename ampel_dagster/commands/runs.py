@@ -1,5 +1,6 @@
 """Run Dagster jobs in this process, on the instance's own history."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,9 +51,11 @@ def _failure(job: str, result: Any) -> AmpelError:
             while error.cause is not None:
                 error = error.cause
             name = (error.cls_name or "").rsplit(".", 1)[-1]
-            message = " ".join(error.message.split()).removeprefix(f"{name}: ")
-            message = message.split(": ", 1)[1] if message.startswith("ampel_dagster.") else message
+            # Dagster puts the name before the message, with or without the module's.
+            message = re.sub(rf"^(\w+\.)*{re.escape(name)}: ", "", " ".join(error.message.split()))
             if name in ("UserError", "StorageError", "ConfigError"):
                 return UserError(message)
+            if name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError"):
+                return RunFailedError(f"{job} was interrupted; what it had done is stored, the same again goes on")
             return RunFailedError(f"{job}, step {event.step_key}: {name}: {message} (run {result.run_id})")
     return RunFailedError(f"{job} failed (run {result.run_id}); the Dagster UI shows why: ampel-dagster dev")

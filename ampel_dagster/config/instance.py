@@ -65,11 +65,11 @@ def copy_demo(folder: Path) -> None:
     """Make an instance out of the packaged demo; the folder appears complete or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    shutil.copytree(packaged_demo(), temporary, ignore=shutil.ignore_patterns("__pycache__"))
     try:
+        shutil.copytree(packaged_demo(), temporary, ignore=shutil.ignore_patterns("__pycache__"))
         temporary.rename(folder)
     except OSError:
-        # Another process was faster: its copy is as good.
-        shutil.rmtree(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
+        # Was another process faster? Then its copy is as good.
         if not folder.is_dir():
             raise

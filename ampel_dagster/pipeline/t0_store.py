@@ -170,7 +170,7 @@ def _document(found: _Wanted, superseded: list[int] | None, meta: Meta) -> dict[
 def _apply(points: Points, changes: _Changes, meta: Meta) -> None:
     points.add_channels(changes.channels)
     for stock, ids in changes.stocks.items():
-        points.add_stock(stock, ids)
+        points.add_stock(stock, ids, meta["batch"])
     points.enrich(changes.richer, meta)
 
 
@@ -181,7 +181,9 @@ def _row(found: _Wanted, row: PointRow | None, batch: int) -> PointRow:
         return PointRow(p.id, stocks, channels, p.tag, p.kind, p.jd, p.sensor, p.rank, batch)
     if found.channels.issubset(row.channel) and found.stocks.issubset(row.stock):
         return row
-    return row._replace(stock=tuple({*row.stock, *found.stocks}), channel=tuple({*row.channel, *found.channels}))
+    new = tuple(found.stocks.difference(row.stock))
+    joined = (*row.joined, *((stock, batch) for stock in new))
+    return row._replace(stock=row.stock + new, channel=tuple({*row.channel, *found.channels}), joined=joined)
 
 
 def store_stocks(ingestion: Ingestion, selection: Selection, meta: Meta, tally: Tally) -> None:

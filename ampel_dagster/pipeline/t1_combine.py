@@ -102,7 +102,8 @@ class Combiner:
     ) -> None:
         batches = frozenset[int]().union(*(alert.batches for alert in work))
         carried = {id_ for alert in work for id_ in alert.dps}
-        hidden = {row.id: row for row in rows if row.batch in batches and row.id in carried}
+        stock = work[0].stock
+        hidden = {row.id: row for row in rows if row.brought(stock) in batches and row.id in carried}
         visible = [row for row in rows if row.id not in hidden]
         done = [alert for alert in later if alert.id not in {a.id for a in work}]
         for alert in work:
@@ -216,7 +217,7 @@ def late_alerts(survey: SurveyStore, work: Sequence[AlertRecord], rows: Iterable
     earliest: dict[int, float] = {}
     for row in rows:
         for stock in stocks.intersection(row.stock):
-            if row.batch in batches:
+            if row.brought(stock) in batches:
                 earliest[stock] = min(earliest.get(stock, row.jd), row.jd)
             elif row.kind != "forced":
                 newest[stock] = max(newest.get(stock, row.jd), row.jd)

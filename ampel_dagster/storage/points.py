@@ -11,7 +11,7 @@ from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing,
 
 _ROW = {
     **{"stock": 1, "channel": 1, "tag": 1, "kind": 1, "jd": 1, "sensor": 1, "rank": 1},
-    **{"meta.batch": 1, "superseded_by": 1},
+    **{"meta.batch": 1, "superseded_by": 1, "joined": 1},
 }
 
 
@@ -30,6 +30,12 @@ class PointRow(NamedTuple):
     batch: int
     #: Points of the same exposure of which it is known that they replace it.
     superseded_by: tuple[int, ...] = ()
+    #: Stocks that came to a point that was there (upper limits are shared), each with the batch that brought them.
+    joined: tuple[tuple[int, int], ...] = ()
+
+    def brought(self, stock: int) -> int:
+        """Batch that brought the point to a stock."""
+        return dict(self.joined).get(stock, self.batch) if self.joined else self.batch
 
 
 class Points:
@@ -66,10 +72,11 @@ class Points:
         """Let channels share points that are there."""
         return add_to_sets(self.collection, "channel", additions)
 
-    def add_stock(self, stock: int, ids: Sequence[int]) -> int:
-        """Say that points (upper limits) belong to one more stock."""
-        changed = self.collection.update_many({"_id": {"$in": list(ids)}}, {"$addToSet": {"stock": stock}})
-        return changed.modified_count
+    def add_stock(self, stock: int, ids: Sequence[int], batch: int) -> int:
+        """Say that points (upper limits) belong to one more stock, since this batch."""
+        query = {"_id": {"$in": list(ids)}, "stock": {"$ne": stock}}
+        change = {"$addToSet": {"stock": stock}, "$set": {f"joined.{stock}": batch}}
+        return self.collection.update_many(query, change).modified_count
 
     def enrich(self, points: Iterable[DataPoint], meta: Mapping[str, Any]) -> int:
         """Replace bodies by ones of higher rank; a point that is as rich already stays."""
@@ -110,6 +117,7 @@ def _row(d: Document) -> PointRow:
         d["rank"],
         d["meta"].get("batch", 0),
         tuple(d.get("superseded_by", ())),
+        tuple((int(stock), batch) for stock, batch in d["joined"].items()) if "joined" in d else (),
     )
 
 

@@ -18,8 +18,8 @@ from ampel_dagster.storage.collections import Document, DocumentCollection
 _DUPLICATE_KEY = 11000
 #: Datapoints are below 1 kB, the largest documents (stamps) around 40 kB: well below the 16 MB of a command.
 _DOCUMENTS_PER_COMMAND = 1000
-#: The server's word for a command with a document that is too large.
-_TOO_LARGE = 10334
+#: The server's words for a document that is too deep or too large (in the command, grown, made by an upsert).
+_UNFIT = frozenset({15, 10334, 17419, 17420})
 #: Values to add, and the ids of the documents to add them to.
 Additions = Mapping[tuple[str, ...], Collection[int]] | Mapping[tuple[int, ...], Collection[int]]
 
@@ -119,10 +119,10 @@ def _refusal(collection: DocumentCollection, updates: Sequence[UpdateOne]) -> st
         update_each(collection, updates)
     except OperationFailure as error:
         details = error.details or {}
-        wrong = details.get("writeErrors")
-        if not wrong and error.code != _TOO_LARGE:
+        found = details.get("writeErrors") or [{"code": error.code, "errmsg": details.get("errmsg", str(error))}]
+        if details.get("writeConcernErrors") or not all(entry["code"] in _UNFIT for entry in found):
             raise
-        why = str(wrong[0].get("errmsg", wrong[0]) if wrong else error)
+        why = str(found[0]["errmsg"])
     except (BSONError, OverflowError, ValueError) as error:
         why = f"{type(error).__name__}: {error}"
     else:

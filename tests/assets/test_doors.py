@@ -157,34 +157,36 @@ class TestEventLog:
         assert "| ztf_public_20180819.tar.gz | 30 | 30 | 0 | 0 | 0 |" in ledger["by source"]
 
 
-class TestReplay:
-    @pytest.fixture(scope="class")
-    def platform(self, make_platform):
-        platform = make_platform({"A": {}})
-        alerts = stars(NIGHT, 4)
-        archive(platform, NIGHT, alerts)
-        platform.file = platform.folder / "again.tar.gz"
-        write_archive(platform.file, alerts)
-        return platform
+@pytest.fixture(scope="module")
+def replayed(make_platform):
+    """One night in the archive, and the same packets in a file of their own."""
+    platform = make_platform({"A": {}})
+    alerts = stars(NIGHT, 4)
+    archive(platform, NIGHT, alerts)
+    platform.file = platform.folder / "again.tar.gz"
+    write_archive(platform.file, alerts)
+    return platform
 
-    def test_assets_again(self, platform):
-        platform.run("reprocess", partition=f"A|{NIGHT}")
-        stored, told = platform.content(), digests(platform, *ALL_TIERS)
-        platform.run("reprocess", partition=f"A|{NIGHT}")
-        assert platform.content() == stored
-        assert digests(platform, *ALL_TIERS) == told
-        t0 = newest(platform, "ztf", "t0")[f"A|{NIGHT}"]
+
+class TestReplay:
+    def test_assets_again(self, replayed):
+        replayed.run("reprocess", partition=f"A|{NIGHT}")
+        stored, told = replayed.content(), digests(replayed, *ALL_TIERS)
+        replayed.run("reprocess", partition=f"A|{NIGHT}")
+        assert replayed.content() == stored
+        assert digests(replayed, *ALL_TIERS) == told
+        t0 = newest(replayed, "ztf", "t0")[f"A|{NIGHT}"]
         assert (t0["run/read"], t0["run/known"], t0["dagster/row_count"]) == (4, 4, 4)
         assert not {"run/new", "run/alert", "run/t0"} & t0.keys()
 
-    def test_the_other_door_again(self, platform):
-        platform.run("reprocess", partition=f"A|{NIGHT}")
-        stored = platform.content()
-        before = len(platform.materialized("ztf", "t2", "summary"))
-        platform.ingest(platform.file)
-        assert platform.content() == stored
+    def test_the_other_door_again(self, replayed):
+        replayed.run("reprocess", partition=f"A|{NIGHT}")
+        stored = replayed.content()
+        before = len(replayed.materialized("ztf", "t2", "summary"))
+        replayed.ingest(replayed.file)
+        assert replayed.content() == stored
         # Nothing was touched, so no partition is shown as made, and nothing reacts.
-        assert len(platform.materialized("ztf", "t2", "summary")) == before
+        assert len(replayed.materialized("ztf", "t2", "summary")) == before
 
 
 @pytest.fixture(scope="module")
@@ -434,7 +436,7 @@ class TestBadPackets:
         platform = make_platform({"A": {}})
         archive(platform, NIGHT, stars(NIGHT, 10))
         file = platform.folder / "archive" / "ztf_public_20180819.tar.gz"
-        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        file.write_bytes(file.read_bytes()[: file.stat().st_size * 8 // 10])
         result = platform.run("reprocess", partition=f"A|{NIGHT}")
         ledger = {key: value.value for key, value in evaluations(result)["ledger_balances"].metadata.items()}
         assert (ledger["quarantined"], 0 < ledger["new"] < 10) == (1, True), ledger

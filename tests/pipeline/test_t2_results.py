@@ -63,6 +63,13 @@ def test_exception_is_kept_as_data_and_the_rest_goes_on(world: Any) -> None:
     assert 'raise ZeroDivisionError("no error bars")' in error["traceback"]
 
 
+def deep(levels: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
 def circle() -> list[Any]:
     found: list[Any] = []
     found.append(found)
@@ -91,6 +98,8 @@ def circle() -> list[Any]:
         pytest.param(lambda: {"a": 1 << 63}, id="integer beyond 64 bits"),
         pytest.param(lambda: {"a": circle()}, id="list that holds itself"),
         pytest.param(lambda: {"a": "\ud800"}, id="text that is no text"),
+        pytest.param(lambda: deep(200), id="deeper than a document may be"),
+        pytest.param(lambda: deep(2000), id="deeper than Python goes"),
         pytest.param(lambda: {"a": "x" * 9_000_000}, id="larger than a document may be"),
         pytest.param(lambda: {"a": "x" * 17_000_000}, id="larger than a message may be"),
     ],

@@ -120,8 +120,9 @@ class TestDocuments:
         assert reads == [0, 1]
 
 
-def written(platform, items, write, partitions=("ALL|2018-08-19",), **more):
+def written(platform, items, write, partitions=("ALL|2018-08-19",), steps=None, **more):
     """Run an asset that returns such an output; (result, metadata by partition)."""
+    steps = [] if steps is None else steps
 
     def facts(channel, night):
         figures = Figures()
@@ -135,7 +136,9 @@ def written(platform, items, write, partitions=("ALL|2018-08-19",), **more):
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def made():
-        return dg.Output(TierOutput("ztf.made", items, write, facts, **more))
+        output = dg.Output(TierOutput("ztf.made", items, write, facts, **more))
+        steps.append("returned")
+        return output
 
     mongo = MongoResource()
     definitions = dg.Definitions(
@@ -180,17 +183,18 @@ class TestWriting:
         assert max(most) <= 3
 
     def test_nothing_is_made_by_the_asset_itself(self, platform):
-        """The step's function returns before the first batch is made."""
-        made = []
+        steps = []
 
         def items():
-            made.append("made")
+            steps.append("made")
             yield 1
 
-        output = TierOutput("ztf.made", items(), lambda _: Tally(), lambda *_: PartitionFacts(Figures()))
-        assert made == []
-        output.consume()
-        assert made == ["made"]
+        def write(_):
+            steps.append("written")
+            return Tally()
+
+        written(platform, items(), write, steps=steps, finish=lambda: steps.append("finished"))
+        assert steps == ["returned", "made", "written", "finished"]
 
     def test_metadata_of_run_and_partitions(self, platform):
         def write(number):

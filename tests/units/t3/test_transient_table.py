@@ -161,3 +161,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
 
 def test_the_configuration_can_be_written_as_json() -> None:
     assert json.loads(json.dumps(TransientTable(columns=["name"]).explicit_config())) == {"columns": ["name"]}
+
+
+def test_whole_numbers_of_the_database_are_whole_numbers(context: ReactionContext) -> None:
+    """MongoDB's driver returns integers of 64 bits as a kind of its own."""
+
+    class Int64(int):
+        pass
+
+    frame = TransientTable(columns=["stock", "fit.n"]).frame([view("A", Int64(2**40), n=Int64(7))])
+    assert frame.to_dict("list") == {"stock": [2**40], "fit.n": [7]}
+    assert str(frame.dtypes["stock"]) == "Int64"

@@ -1,0 +1,22 @@
+"""A run that is killed at any of its writes, and started again, leaves the documents of an undisturbed run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from ampel_dagster.storage.store import Store
+
+
+def test_killed_at_each_write(mongo_uri: str, store: Store) -> None:
+    program = Path(__file__).with_name("kill_each_write.py")
+    name = store.database.name
+    done = subprocess.run([sys.executable, str(program), mongo_uri, name], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert found["replayed"]
+    assert found["different"] == []
+    # Each kind of document was at stake, and the run was killed at every write of several batches.
+    assert all(found["sizes"][f"ztf.{kind}"] for kind in ("alert", "rejected", "stock", "t0", "t1", "t2", "cutout"))
+    assert found["sizes"]["quarantine"] == 1
+    assert found["writes"] > 40
