@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from ampel_dagster.config.load import Config
+from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline import tiers
 from ampel_dagster.pipeline.ingest import Progress
@@ -58,7 +59,7 @@ def ticket_jobs(setup: Config) -> tuple[dg.JobDefinition, dg.JobDefinition]:
         run = begin(context, setup, mongo.store, "live")
         rules = setup.rules(config.survey, tuple(config.channels))
         ingestion = Ingestion(mongo.store, setup.instrument(config.survey), setup.stream(config.survey), rules, run)
-        files = list_files([Path(path) for path in config.paths])
+        files = _files(context, config.paths)
         context.log.info(f"{len(files)} files, {len(rules)} channels")
         packets = chain.from_iterable(read_file(file, name_of(file, config.paths)) for file in files)
         return dg.Output(tiers.ingest(ingestion, packets, PROGRESS.get("ingest")))
@@ -99,6 +100,17 @@ def react_job(setup: Config) -> dg.JobDefinition:
         react_to_new()
 
     return react
+
+
+def _files(context: dg.OpExecutionContext, paths: list[str]) -> list[Path]:
+    """Files of a run. One that somebody removed while the run was queued costs the others nothing."""
+    there = [path for path in map(Path, paths) if path.exists()]
+    if len(there) < len(paths):
+        gone = sorted(set(paths) - set(map(str, there)))
+        if not there:
+            raise UserError(f"{gone[0]}: no such file or folder")
+        context.log.warning(f"{len(gone)} of {len(paths)} files are gone: {', '.join(gone[:5])}")
+    return list_files(there)
 
 
 def name_of(file: Path, paths: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -37,6 +38,7 @@ def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = EmbeddedServer(tmp_path_factory.mktemp("mongo"), {**os.environ, "AMPEL_MONGOD_CACHE_GB": "0.5"})
     yield server.start()
     server.stop()
+    shutil.rmtree(server.folder, ignore_errors=True)  # pytest would keep it, with some 200 MB of journal
 
 
 @pytest.fixture

@@ -15,11 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from ampel_dagster.cli import main
-from ampel_dagster.commands.ingesting import _groups, channel_blocks, parse_nights, range_tags
 from ampel_dagster.commands.runs import RunFailedError, run_job
-from ampel_dagster.commands.session import known
 from ampel_dagster.config.instance import Instance
-from ampel_dagster.model.errors import UserError
 from ampel_dagster.storage.connect import connect
 from ampel_dagster.storage.server import EmbeddedServer
 from ampel_dagster.storage.store import Store
@@ -31,6 +28,8 @@ COMMAND = [sys.executable, "-m", "ampel_dagster"]
 PACKETS = "ztf/ztf_public_20180819_mod1000.tar.gz"
 NIGHT, NEXT_NIGHT = "2018-08-19", "2018-08-20"
 JD = {NIGHT: 2458349.7, NEXT_NIGHT: 2458350.7}
+#: Variables that commands set, for what they start.
+SET_BY_COMMANDS = ("DAGSTER_HOME", "DAGSTER_DISABLE_TELEMETRY", "AMPEL_UI_URL")
 
 
 class Shell:
@@ -42,7 +41,7 @@ class Shell:
 
     def __call__(self, *args, input=None, **env):
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in {**self.env, "DAGSTER_HOME": "", **env}.items():
+            for name, value in {**self.env, **dict.fromkeys(SET_BY_COMMANDS, ""), **env}.items():
                 patch.setenv(name, str(value))
             # What is loaded by now may be of another instance.
             patch.delitem(sys.modules, "ampel_dagster.definitions", raising=False)
@@ -70,7 +69,7 @@ class Shell:
     def run(self, job, **more):
         """Run one of the instance's jobs."""
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in {**self.env, "DAGSTER_HOME": ""}.items():
+            for name, value in {**self.env, **dict.fromkeys(SET_BY_COMMANDS, "")}.items():
                 patch.setenv(name, value)
             patch.delitem(sys.modules, "ampel_dagster.definitions", raising=False)
             return run_job(Instance(self.folder), job, **more)
@@ -138,9 +137,9 @@ class TestHelp:
         assert CliRunner().invoke(main, ["-h"]).output.startswith("Usage: ")
         assert "0.1.0" in CliRunner().invoke(main, ["--version"]).output
 
-    def test_help_touches_nothing(self, tmp_path):
-        done = subprocess.run([*COMMAND, "ingest", "--help"], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0
+    def test_help_touches_nothing(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert CliRunner().invoke(main, ["ingest", "--help"]).exit_code == 0
         assert list(tmp_path.iterdir()) == []
 
     def test_unknown_command(self):
@@ -664,77 +663,33 @@ class TestDemo:
         assert "the demo needs a stream and a channel" in Shell(make_instance(), mongo_uri).error("demo")
 
 
-class TestNights:
-    @pytest.mark.parametrize(
-        ("text", "nights"),
-        [
-            ("2018-08-19", (NIGHT, NIGHT)),
-            ("2018-08-19..2018-08-31", (NIGHT, "2018-08-31")),
-            ("2018-08-19..2018-08-19", (NIGHT, NIGHT)),
-            ("2018-08-19..", (NIGHT, NIGHT)),
-        ],
-    )
-    def test_parse(self, text, nights):
-        assert parse_nights(text) == nights
+class TestDev:
+    @pytest.fixture
+    def became(self, monkeypatch):
+        """What this process would have become, and with which environment."""
+        found = []
+        monkeypatch.setattr(os, "execv", lambda program, args: found.append((args, dict(os.environ))))
+        return found
 
-    @pytest.mark.parametrize("text", ["", "..", "..2018-08-19", "2018-02-30", "2018-08-19...2018-08-20", "2018-8-19"])
-    def test_wrong_form(self, text):
-        with pytest.raises(UserError, match=r"write YYYY-MM-DD\.\.YYYY-MM-DD, or one night"):
-            parse_nights(text)
+    def test_becomes_dagster(self, make_instance, mongo_uri, became):
+        folder = make_instance({"A": {}})
+        (folder / "landing").rmdir()
+        shell = Shell(folder, mongo_uri)
+        result = shell("dev", "--port", "3001")
+        assert f"Dagster UI: http://127.0.0.1:3001  (instance {folder}; stop with Ctrl-C)" in result.stderr
+        ((program, *args), env) = became[0]
+        assert Path(program).name == "dagster"
+        assert args == ["dev", "-m", "ampel_dagster.definitions", "-h", "127.0.0.1", "-p", "3001"]
+        assert (env["DAGSTER_HOME"], env["AMPEL_INSTANCE"]) == (str(folder), str(folder))
+        assert env["AMPEL_UI_URL"] == "http://127.0.0.1:3001"
+        assert env["DAGSTER_DISABLE_TELEMETRY"] == "yes"
+        assert (folder / "landing").is_dir()
 
-    def test_wrong_order(self):
-        with pytest.raises(UserError, match="the last night is before the first"):
-            parse_nights("2018-08-20..2018-08-19")
+    def test_workspace_of_the_instance(self, make_instance, mongo_uri, became):
+        folder = make_instance({}, {"workspace.yaml": {"load_from": []}})
+        Shell(folder, mongo_uri)("dev")
+        assert became[0][0][1:4] == ["dev", "-w", str(folder / "workspace.yaml")]
 
-
-class TestRuns:
-    """How a backfill is cut into runs."""
-
-    @pytest.mark.parametrize(
-        ("chosen", "blocks"),
-        [
-            ("ABCDE", ["ABCDE"]),
-            ("EDCBA", ["ABCDE"]),
-            ("A", ["A"]),
-            ("AC", ["A", "C"]),
-            ("ABDE", ["AB", "DE"]),
-            ("ACE", ["A", "C", "E"]),
-        ],
-    )
-    def test_channels_that_are_neighbours(self, chosen, blocks):
-        assert channel_blocks(list(chosen), list("ABCDE")) == [list(block) for block in blocks]
-
-    @pytest.mark.parametrize(
-        ("nights", "channels", "groups"),
-        [
-            (["2018-08-19"], 1, [["2018-08-19"]]),
-            (["2018-08-31", "2018-09-01"], 1, [["2018-08-31", "2018-09-01"]]),
-            (["2018-08-19", "2018-08-21", "2018-08-22"], 1, [["2018-08-19"], ["2018-08-21", "2018-08-22"]]),
-            (["2018-08-19", "2018-08-20", "2018-08-21"], 200, [["2018-08-19", "2018-08-20"], ["2018-08-21"]]),
-            (["2018-08-19", "2018-08-20"], 1000, [["2018-08-19"], ["2018-08-20"]]),
-            ([], 1, []),
-        ],
-    )
-    def test_nights_that_follow_each_other(self, nights, channels, groups):
-        assert list(_groups(nights, channels)) == groups
-
-    def test_tags_of_a_range(self):
-        assert range_tags("A", "C", NIGHT, NEXT_NIGHT) == {
-            "dagster/asset_partition_range_start": "A|2018-08-19",
-            "dagster/asset_partition_range_end": "C|2018-08-20",
-            "ampel/mode": "archive",
-        }
-
-
-class TestKnown:
-    def test_names_that_are_there(self):
-        known("channel", ["A", "B"], ["A", "B", "C"])
-        known("channel", [], [])
-
-    @pytest.mark.parametrize(
-        ("name", "there", "hint"),
-        [("BRIHGT", ["ALL", "BRIGHT"], "did you mean BRIGHT"), ("x", ["ALL"], "there are: ALL"), ("x", [], "none")],
-    )
-    def test_nearest_name_is_suggested(self, name, there, hint):
-        with pytest.raises(UserError, match=f"no channel is called '{name}'; .*{hint}"):
-            known("channel", [name], there)
+    def test_checks_first(self, make_instance, mongo_uri, became):
+        assert "t2/absent.yaml" in Shell(make_instance({"A": {"t2": ["absent"]}}), mongo_uri).error("dev")
+        assert became == []

@@ -54,9 +54,10 @@ def dev(host: str, port: int) -> None:
     console.print(f"Dagster UI: {where}", soft_wrap=True)
     program = os.path.join(os.path.dirname(sys.executable), "dagster")
     program = program if os.path.exists(program) else which("dagster") or program
-    workspace = _workspace(instance)
-    os.execv(program, [program, "dev", "-w", workspace, "-h", host, "-p", str(port)])  # noqa: S606
+    os.execv(program, [program, "dev", *_code(instance), "-h", host, "-p", str(port)])  # noqa: S606
 
 
-def _workspace(instance: Instance) -> str:
-    return str(instance.folder / "workspace.yaml")
+def _code(instance: Instance) -> list[str]:
+    """Options that say what to load: the instance's workspace, if it has one."""
+    workspace = instance.folder / "workspace.yaml"
+    return ["-w", str(workspace)] if workspace.is_file() else ["-m", "ampel_dagster.definitions"]

@@ -28,6 +28,8 @@ _OWN_REJECTIONS = range(-255, 0)
 #: Batches whose alerts are remembered: those that may still be on their way to the database, and one more.
 _REMEMBERED = 3
 Verdicts = dict[str, dict[str, Any]]
+#: What the ledger says of an alert that it does not know.
+_NOTHING = Prior({}, frozenset(), {}, 0)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Judged(NamedTuple):
     channels: tuple[str, ...]
     #: What the ledger said before.
     prior: Prior | None
+    #: Whether the packet tells more than the one that is stored.
+    richer: bool = False
 
 
 class Bad(NamedTuple):
@@ -167,7 +171,10 @@ class _Judge:
 
     def _open_batches(self, own: int, prior: Iterable[Prior]) -> set[int]:
         """Batches that gave earlier verdicts and were never finished, and this one if it was begun before."""
-        ids = {verdict["batch"] for p in prior for verdict in p.verdict.values()} | {own}
+        ids = {own}
+        for known in prior:
+            ids.add(known.enriched)
+            ids.update(verdict["batch"] for verdict in known.verdict.values())
         return {id_ for id_, state in self._in.store.batches.states(ids).items() if state == "open"}
 
     def _first_accepted(self, alerts: Sequence[Alert]) -> dict[tuple[int, str], tuple[float, int]]:
@@ -187,35 +194,33 @@ class _Judge:
         open_batches: set[int],
         first: dict[tuple[int, str], tuple[float, int]],
     ) -> Judged | None:
-        """Verdicts of the channels that have none of their present configuration yet."""
+        """Verdicts of the channels that have none of their present configuration yet.
+
+        What a batch said that was never finished counts as not said: it becomes this batch's.
+        """
+        before = prior or _NOTHING
         verdicts: Verdicts = {}
         again: list[str] = []
-        unfinished = False
-        for rules in self._in.rules:
-            old = prior.verdict.get(rules.channel) if prior else None
-            if old is None or old["config"] != rules.config:
-                continue
-            taken = prior is not None and rules.channel in prior.channel
-            mine = old["batch"] in open_batches
-            if mine or (taken and prior is not None and self._in.with_states and rules.view not in prior.state):
-                again += [rules.channel] if taken else []
-                unfinished |= mine
         try:
             for rules in self._in.rules:
-                old = prior.verdict.get(rules.channel) if prior else None
+                old = before.verdict.get(rules.channel)
                 if old is None or old["config"] != rules.config:
                     verdicts[rules.channel] = self._verdict(selection, alert, rules, first)
+                elif old["batch"] in open_batches:
+                    verdicts[rules.channel] = {**old, "batch": selection.id}
+                elif rules.channel in before.channel and self._in.with_states and rules.view not in before.state:
+                    again.append(rules.channel)
             accepted = [c for c, v in verdicts.items() if v["code"] >= 0]
-            richer = prior is not None and bool(prior.channel) and alert.rank > prior.rank
-            channels = (*accepted, *again, *(sorted(prior.channel) if richer and prior else ()))
+            richer = bool(before.channel) and (alert.rank > before.rank or before.enriched in open_batches)
+            channels = (*accepted, *again, *(sorted(before.channel) if richer else ()))
             if channels:
                 _ = alert.points  # decoded here, so that a broken history is found before anything is written
         except AlertFormatError as error:
             selection.bad.append(_bad(alert.packet, error))
             return None
-        status = _status(verdicts, accepted, again, unfinished)
+        status = "new" if accepted else "rejected" if verdicts else "known"
         self._remember(alert, verdicts, tuple(dict.fromkeys(channels)), prior, first)
-        return Judged(alert, status, verdicts, tuple(dict.fromkeys(channels)), prior)
+        return Judged(alert, status, verdicts, tuple(dict.fromkeys(channels)), prior, richer)
 
     def _verdict(
         self,
@@ -255,7 +260,7 @@ class _Judge:
         first: dict[tuple[int, str], tuple[float, int]],
     ) -> None:
         """A second packet of this alert, or a further alert of its stock, may come before this one is stored."""
-        before = prior or Prior({}, frozenset(), {}, 0)
+        before = prior or _NOTHING
         states = dict.fromkeys((rules.view for rules in self._in.rules), 0) if channels else before.state
         merged = Prior(
             {**before.verdict, **verdicts},
@@ -273,13 +278,6 @@ class _Judge:
 def _in_time(item: tuple[Packet, Alert | Bad]) -> tuple[float, int]:
     found = item[1]
     return (found.jd, found.id) if isinstance(found, Alert) else (float("inf"), found.id)
-
-
-def _status(verdicts: Verdicts, accepted: list[str], again: list[str], unfinished: bool) -> str:
-    """How the ledger counts a packet; what a crashed attempt at the same work did counts as done now."""
-    if accepted or (again and unfinished):
-        return "new"
-    return "rejected" if verdicts or unfinished else "known"
 
 
 def _code(answer: bool | int | None) -> int:

@@ -222,9 +222,9 @@ def store_alerts(
         if item.channels:
             document = _alert_document(item, states.get(alert.id, {}), meta)
             (merged if there else accepted).append(document)
-            if item.prior is not None and not there:
-                document["verdict"] = {**item.prior.verdict, **document["verdict"]}
-                moved.append(alert.id)
+            if item.prior is not None:
+                moved.append(alert.id)  # also of one that is there: a crash may have come between the two
+                document["verdict"] = document["verdict"] if there else {**item.prior.verdict, **document["verdict"]}
         elif item.verdicts and item.prior is not None:
             later[there][alert.id] = item.verdicts
         elif item.verdicts:
@@ -254,6 +254,8 @@ def _alert_document(item: Judged, states: Mapping[str, int], meta: Meta) -> dict
     }
     if states:
         document["state"] = dict(states)
+    if item.richer:
+        document["enriched"] = meta
     return document
 
 
@@ -331,10 +333,7 @@ def count_selection(selection: Selection, tally: Tally) -> None:
         for channel in item.channels:
             tally.touch(channel, [item.alert.stock])
             tally.partition(channel, item.alert.night)["accepted"] += 1
-        # What a crashed attempt at this very batch found counts as found now.
-        earlier = item.prior.verdict.items() if item.prior is not None else ()
-        own = {channel: verdict for channel, verdict in earlier if verdict["batch"] == selection.id}
-        for channel, verdict in {**own, **item.verdicts}.items():
+        for channel, verdict in item.verdicts.items():
             if verdict["code"] < 0:
                 tally.partition(channel, item.alert.night)["rejected"] += 1
     for bad in selection.bad:

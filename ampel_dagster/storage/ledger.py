@@ -34,6 +34,8 @@ class Prior(NamedTuple):
     state: Mapping[str, int]
     #: Rank of the packet that was stored; 0 for a rejected alert.
     rank: int
+    #: Batch whose packet told more than the first one; 0 if there was none.
+    enriched: int = 0
 
 
 class Ledger:
@@ -47,9 +49,11 @@ class Ledger:
         """What is known of these alerts, accepted or rejected."""
         query = {"_id": {"$in": list(ids)}}
         found = {d["_id"]: Prior(d["verdict"], frozenset(), {}, 0) for d in self.rejected.find(query, {"verdict": 1})}
-        for d in self.alert.find(query, {"verdict": 1, "channel": 1, "state": 1, "rank": 1}):
+        fields = {"verdict": 1, "channel": 1, "state": 1, "rank": 1, "enriched.batch": 1}
+        for d in self.alert.find(query, fields):
             known = found[d["_id"]].verdict if d["_id"] in found else {}
-            found[d["_id"]] = Prior({**known, **d["verdict"]}, frozenset(d["channel"]), d.get("state", {}), d["rank"])
+            verdict, enriched = {**known, **d["verdict"]}, d["enriched"]["batch"] if "enriched" in d else 0
+            found[d["_id"]] = Prior(verdict, frozenset(d["channel"]), d.get("state", {}), d["rank"], enriched)
         return found
 
     def first_accepted(
@@ -94,7 +98,7 @@ class Ledger:
         return len(documents) - len(duplicates)
 
     def merge(self, documents: Sequence[Document]) -> int:
-        """Add verdicts, channels and states to alerts that are there."""
+        """Add verdicts, channels and states to alerts that are there; of an enriched one the datapoints too."""
         return update_each(self.alert, [UpdateOne({"_id": d["_id"]}, _merge(d)) for d in documents])
 
     def forget_rejected(self, ids: Sequence[int]) -> None:
@@ -135,8 +139,9 @@ def _verdicts(document: Document) -> Document:
 
 def _merge(document: Document) -> dict[str, Any]:
     states = {f"state.{view}": link for view, link in document.get("state", {}).items()}
+    richer = {key: document[key] for key in ("dps", "enriched")} if "enriched" in document else {}
     return {
-        "$set": _verdicts(document) | states,
+        "$set": _verdicts(document) | states | richer,
         "$addToSet": {"channel": {"$each": document["channel"]}},
         "$max": {"rank": document["rank"]},
     }

@@ -247,8 +247,8 @@ def _cautiously(found: Sequence[Document], size: int) -> list[int]:
 
     One of them may be what the workers died of, and would drag the others with it until all are given up.
     """
-    lowest = min((d["attempts"] for d in found), default=0)
-    return [d["_id"] for d in found if d["attempts"] == lowest][: max(1, size >> 3 * lowest)]
+    lowest = min((d.get("attempts", 0) for d in found), default=0)
+    return [d["_id"] for d in found if d.get("attempts", 0) == lowest][: max(1, size >> 3 * lowest)]
 
 
 def _finish(o: Outcome, unit: Mapping[str, str], meta: Document) -> UpdateOne:

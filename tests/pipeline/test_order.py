@@ -47,7 +47,7 @@ def ingest(lab: Any, packets: Sequence[Packet], batch_size: int = 1) -> None:
 
 def lasting(lab: Any) -> dict[str, Any]:
     """What must not depend on the order: alerts, stocks and datapoints, without what tells of their arrival."""
-    found = lab.content()
+    found = lab.content("joined")
     for alert in found["ztf.alert"].values():
         del alert["source"], alert["state"]
         for verdict in alert["verdict"].values():

@@ -272,10 +272,11 @@ def test_tied_unit_gets_the_result_of_the_same_state(world: Any) -> None:
     assert [d["result"] for d in world.t2(SECOND)] == [{"same": True, "names": ["First"]}] * 3
 
 
-def test_tied_unit_does_not_wait_for_another_run_where_results_are_on_their_way(world: Any) -> None:
+@pytest.mark.parametrize("size", [1, 2, 500])
+def test_tied_unit_does_not_wait_for_another_run_where_results_are_on_their_way(world: Any, size: int) -> None:
     """A batch is written while the next is made: at the latest moment that `write_ahead` allows."""
     world.ingest(world.rules("A", SECOND), *(world.star(n) for n in range(5)))
-    work, behind = world.augmentation(FIRST, SECOND, size=2), None
+    work, behind = world.augmentation(FIRST, SECOND, size=size), None
     for results in augment(work):
         if behind is not None:
             write_results(work, behind)

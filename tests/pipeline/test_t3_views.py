@@ -154,6 +154,17 @@ def test_points_without_rights_are_not_shown(world: Any) -> None:
     assert theirs.link not in mine.states
 
 
+def test_point_that_is_not_the_channels_is_not_shown_though_its_state_holds_it(world: Any) -> None:
+    rules = world.rules("A")
+    world.ingest(rules, world.star(0, history=[make_detection(jd=world.jd(-1))]))
+    (before,) = world.views(rules, NIGHT)
+    assert len(before.points) == 2
+    world.ztf.points.collection.update_one({"_id": before.points[0].id}, {"$set": {"channel": ["B"]}})
+    (view,) = world.views(rules, NIGHT)
+    assert view.points == before.points[1:]
+    assert len(view.light_curve) == 1
+
+
 def test_private_alert_leaves_no_trace_in_a_public_view(world: Any) -> None:
     """Another channel follows the object with data that this one has no right to."""
     product = world.product(lambda state, *_: {"n": len(state.dps)})

@@ -1,6 +1,7 @@
 """Files that are dropped into the landing folder: each is taken once, complete, and none is passed over."""
 
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from ampel_dagster.model.errors import UserError
 from ampel_dagster.testing import make_alert, write_archive
 from sensors import new_alerts
 
@@ -35,10 +37,25 @@ def platform(shared, settled):
 
 
 @pytest.fixture
-def drop(platform):
+def tick(platform):
+    """Goes on when the clock of the file system has: it moves every few milliseconds only."""
+
+    def tick() -> None:
+        probe = platform.folder / "probe"
+        probe.touch()
+        now_ns = probe.stat().st_ctime_ns
+        while probe.stat().st_ctime_ns == now_ns:
+            probe.touch()
+
+    return tick
+
+
+@pytest.fixture
+def drop(platform, tick):
     """Drops a file into the landing folder."""
 
     def drop(name: str) -> Path:
+        tick()
         path = platform.folder / "landing" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"packet")
@@ -48,10 +65,11 @@ def drop(platform):
 
 
 @pytest.fixture
-def take(platform, look):
+def take(platform, look, tick):
     """Names of the files that a look takes, and its cursor."""
 
     def take(cursor=None):
+        tick()  # as it is where files have to settle first
         requests, cursor, _ = look(platform, "new_ztf_alerts", cursor)
         paths = [path for request in requests for path in _config(request)["paths"]]
         return [os.path.relpath(path, platform.folder / "landing") for path in paths], cursor
@@ -192,9 +210,9 @@ class TestSettling:
         monkeypatch.setattr(new_alerts, "time", lambda: between)
         monkeypatch.setattr(new_alerts, "SETTLE_S", 0.0)
         names, cursor = take()
-        assert names in (["a.avro"], ["a.avro", "b.avro"])  # the latter where both are of one tick of the clock
+        assert names == ["a.avro"]
         monkeypatch.setattr(new_alerts, "SETTLE_S", float("-inf"))
-        assert names + take(cursor)[0] == ["a.avro", "b.avro"]
+        assert take(cursor)[0] == ["b.avro"]
 
 
 class TestManyFiles:
@@ -217,6 +235,21 @@ class TestEndToEnd:
         platform.run(request.job_name or "ingest", request.run_config, tags=request.tags)
         assert platform.counts()["ztf"]["alert"] == 1
         assert platform.materialized("ztf", "t0")[0][0] == "A|2018-08-19"
+
+    def test_file_that_is_gone_when_the_run_starts(self, make_platform, settled, look):
+        """It is said, and costs the other files of the run nothing."""
+        platform = make_platform({"A": {}})
+        for number, name in enumerate(("a.tar.gz", "b.tar.gz")):
+            write_archive(platform.folder / "landing" / name, [make_alert(tblid=number + 1, cutouts=False)])
+        (request,), _, _ = look(platform, "new_ztf_alerts")
+        (platform.folder / "landing" / "a.tar.gz").unlink()
+        result = platform.run("ingest", request.run_config)
+        assert platform.counts()["ztf"]["alert"] == 1
+        (warning,) = [e for e in platform.history.all_logs(result.run_id) if e.level == logging.WARNING]
+        assert warning.message.startswith("1 of 2 files are gone: ")
+        (platform.folder / "landing" / "b.tar.gz").unlink()
+        with pytest.raises(UserError, match=r"a\.tar\.gz: no such file or folder"):
+            platform.run("ingest", request.run_config)
 
     def test_no_landing_folder(self, platform, look):
         (platform.folder / "landing").rmdir()

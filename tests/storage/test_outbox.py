@@ -1,0 +1,72 @@
+"""The outbox: an effect is reserved by one, and what is known of it is said."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ampel_dagster.storage.outbox import Outbox, outbox_id
+from ampel_dagster.storage.store import Store
+
+
+@pytest.fixture
+def outbox(store: Store) -> Outbox:
+    return store.outbox
+
+
+def effect(id_: int, process: str = "p", channel: str = "A", second: int = 0, run: str = "run") -> dict[str, Any]:
+    ts = datetime(2018, 8, 19, 0, 0, second, tzinfo=UTC)
+    where = {"survey": "ztf", "stock": id_ % 2, "link": id_}
+    return {"_id": id_, "process": process, "channel": channel, "unit": "Post", **where, "meta": {"run": run, "ts": ts}}
+
+
+def test_effect_is_named_by_who_does_what_to_which_object_in_which_state() -> None:
+    base: tuple[Any, ...] = ("p", "Post", "A", "ztf", 1, 2)
+    changed = [("q", "Post", "A", "ztf", 1, 2), ("p", "Mail", "A", "ztf", 1, 2), ("p", "Post", "B", "ztf", 1, 2)]
+    changed += [("p", "Post", "A", "lsst", 1, 2), ("p", "Post", "A", "ztf", 2, 2), ("p", "Post", "A", "ztf", 1, 3)]
+    assert outbox_id(*base) == outbox_id(*base)
+    assert len({outbox_id(*base), *(outbox_id(*other) for other in changed)}) == 7
+
+
+def test_who_reserves_first_has_it(outbox: Outbox) -> None:
+    assert outbox.reserve([effect(1), effect(2)]) == {1, 2}
+    assert outbox.reserve([effect(2, run="later"), effect(3)]) == {3}
+    assert outbox.reserve([]) == set()
+    found = outbox.states([1, 2, 3, 4])
+    assert {id_: (d["state"], d["meta"]["run"]) for id_, d in found.items()} == {
+        1: ("reserved", "run"),
+        2: ("reserved", "run"),
+        3: ("reserved", "run"),
+    }
+
+
+def test_confirmed_stays_confirmed(outbox: Outbox) -> None:
+    outbox.reserve([effect(1), effect(2)])
+    outbox.confirm([1], {"answer": "thanks"})
+    outbox.confirm([], {"answer": "nobody"})
+    assert outbox.reserve([effect(1)]) == set()
+    assert outbox.mark_unknown([1, 2]) == 1
+    assert {id_: d["state"] for id_, d in outbox.states([1, 2]).items()} == {1: "confirmed", 2: "unknown"}
+    assert outbox.list(state="confirmed")[0]["receipt"] == {"answer": "thanks"}
+
+
+def test_failure_is_unknown_with_its_reason_until_it_is_confirmed(outbox: Outbox) -> None:
+    outbox.reserve([effect(1)])
+    outbox.fail(1, "TimeoutError: no answer")
+    (document,) = outbox.list("p", "unknown")
+    assert document["error"] == "TimeoutError: no answer"
+    outbox.confirm([1], {"answer": "here"})
+    (document,) = outbox.list()
+    assert (document["state"], "error" in document) == ("confirmed", False)
+
+
+def test_counts_and_lists(outbox: Outbox) -> None:
+    outbox.reserve([effect(1, second=1), effect(2, second=3), effect(3, "q", second=2), effect(4, channel="B")])
+    outbox.confirm([2], {})
+    assert outbox.count() == {"p": 3, "q": 1}
+    assert outbox.count_by_state("p", "A") == {"reserved": 1, "confirmed": 1}
+    assert outbox.count_by_state("r", "A") == {}
+    assert [d["_id"] for d in outbox.list()] == [2, 3, 1, 4]
+    assert [d["_id"] for d in outbox.list("p", "reserved")] == [1, 4]
+    assert [d["_id"] for d in outbox.of_stock("ztf", 1)] == [1, 3]
+    assert outbox.of_stock("lsst", 1) == []
