@@ -31,7 +31,7 @@ test: $(VENV)/.test-installed ## ruff, mypy and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto
 
 fix: $(VENV)/.test-installed ## mend style where it can be done by itself
 	$(BIN)/ruff check --fix .

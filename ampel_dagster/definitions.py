@@ -21,7 +21,7 @@ from resources.mongo import MongoResource
 from resources.mongo_io import MongoIOManager
 from sensors.new_alerts import new_alerts_sensor
 from sensors.pending import pending_sensor
-from sensors.reactions import reactions_sensor
+from sensors.reactions import overdue_sensor, reactions_sensor
 from sensors.schedules import process_schedules
 
 # Backfill policies are "beta" in Dagster 1.13, which is pinned; once a definition is often enough said.
@@ -36,6 +36,7 @@ def build(config: Config) -> dg.Definitions:
     sensors = [
         *(new_alerts_sensor(config, s, ingest) for s in config.surveys if config.stream(s).landing),
         reactions_sensor(config, react),
+        overdue_sensor(config, react),
         pending_sensor(config, augment),
     ]
     return dg.Definitions(

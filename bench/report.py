@@ -1,10 +1,14 @@
-"""Medians and the table."""
+"""Medians and tables; run as a script, it shows those of a file of results, with --markdown for documentation."""
 
-from collections.abc import Mapping, Sequence
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from cases import LIKE, TITLES
+from rich.console import Console
 from rich.table import Table
 
 Figures = dict[str, float]
@@ -31,35 +35,54 @@ def per_item(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def table(found: Mapping[tuple[str, str], Figures]) -> Table:
     """Ours and the peer's figures side by side; ratios above 1 say that ours is better."""
+    return _table("medians; CPU in ms per alert, ticket or object", _rows(found))
+
+
+def growth_table(records: Iterable[Mapping[str, Any]]) -> Table:
+    """Cost per alert as the database grows."""
+    return _table("cost of the last thousand alerts before each size (ms per alert)", _growth_rows(records))
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Rows, of which the first is the head, as a table of a document."""
+    head, *body = rows
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _table(title: str, rows: Sequence[Sequence[str]]) -> Table:
+    result = Table(title=title, title_justify="left")
+    head, *body = rows
+    for number, name in enumerate(head):
+        result.add_column(name, justify="right" if number else "left")
+    for row in body:
+        result.add_row(*row)
+    return result
+
+
+def _rows(found: Mapping[tuple[str, str], Figures]) -> list[list[str]]:
     with_peer = any(system == "peer" for system, _ in found)
-    result = Table(title="medians; CPU in ms per alert, ticket or object", title_justify="left")
-    result.add_column("case")
-    titles = ["rate/s", "Python", "mongod", "MB above idle", "other CPU s"]
+    rows = [["case", "rate/s", "Python ms", "mongod ms", "MB above idle", "other CPU s"]]
     if with_peer:
-        titles += ["AMPEL rate/s", "Python", "mongod", "peak MB", "other CPU s", "rate ratio", "CPU ratio"]
-    for title in titles:
-        result.add_column(title, justify="right")
+        rows[0] += ["AMPEL rate/s", "Python ms", "mongod ms", "peak MB", "other CPU s", "rate ratio", "CPU ratio"]
     for case, title in TITLES.items():
         ours = found.get(("ours", case))
         if ours is None:
             continue
-        cells = [_rate(ours), *_cpu(ours), f"{ours['rss_above_idle_mb']:.0f}", f"{ours['cpu_other_s']:.1f}"]
+        row = [title, _rate(ours), *_cpu(ours), f"{ours['rss_above_idle_mb']:.0f}", f"{ours['cpu_other_s']:.1f}"]
         peer = found.get(("peer", LIKE.get(case, case)))
         if with_peer and peer is not None:
-            cells += [_rate(peer), *_cpu(peer), f"{peer['rss_py_mb']:.0f}", f"{peer['cpu_other_s']:.1f}"]
-            cells += [f"{ours['rate'] / peer['rate']:.1f}", f"{_total(peer) / _total(ours):.1f}"]
-        result.add_row(title, *cells)
-    return result
+            row += [_rate(peer), *_cpu(peer), f"{peer['rss_py_mb']:.0f}", f"{peer['cpu_other_s']:.1f}"]
+            row += [f"{ours['rate'] / peer['rate']:.1f}", f"{_total(peer) / _total(ours):.1f}"]
+        rows.append(row)
+    return rows
 
 
-def growth_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """Cost per alert as the database grows."""
-    result = Table(title="cost of the last thousand alerts before each size (ms per alert)", title_justify="left")
-    for title in ("alerts", "rate/s", "Python", "mongod", "MB above idle"):
-        result.add_column(title, justify="right")
+def _growth_rows(records: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    rows = [["alerts", "rate/s", "Python ms", "mongod ms", "MB above idle"]]
     for record in map(per_item, records):
-        result.add_row(f"{record['alerts']:,}", _rate(record), *_cpu(record), f"{record['rss_above_idle_mb']:.0f}")
-    return result
+        rows.append([f"{record['alerts']:,}", _rate(record), *_cpu(record), f"{record['rss_above_idle_mb']:.0f}"])
+    return rows
 
 
 def differing(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -85,3 +108,24 @@ def _cpu(figures: Mapping[str, Any]) -> tuple[str, str]:
 
 def _total(figures: Mapping[str, float]) -> float:
     return figures["py_ms"] + figures["mongod_ms"]
+
+
+def main() -> None:
+    """Show the tables of a file of results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--markdown", action="store_true")
+    args = parser.parse_args()
+    records = [json.loads(line) for line in args.file.read_text().splitlines()]
+    found, growth = medians(records), [record for record in records if record["kind"] == "growth"]
+    if args.markdown:
+        print(markdown(_rows(found)), *([markdown(_growth_rows(growth))] if growth else []), sep="\n\n")
+        return
+    console = Console(width=200)
+    console.print(table(found))
+    if growth:
+        console.print(growth_table(growth))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""New T2 results start the processes that wait for them."""
+"""New T2 results start the processes that wait for them; what was left over is tried again."""
 
 import json
 from typing import Any
@@ -7,7 +7,9 @@ import dagster as dg
 
 from ampel_dagster.config.load import Config
 from ampel_dagster.pipeline.t3_react import has_updates
+from ampel_dagster.storage.store import Store
 from resources.mongo import MongoResource
+from sensors.active import WORKING_ON_TICKETS, at_work
 
 #: Events that one look reads at most; the rest comes with the next page.
 PAGE = 500
@@ -19,7 +21,7 @@ def reactions_sensor(config: Config, job: dg.JobDefinition) -> dg.SensorDefiniti
     (An asset sensor would look at the newest event only.) What a process has to do is then asked of the database: a
     materialization that changed nothing starts no run.
     """
-    waiting = {name: p for name, p in config.processes.items() if p.trigger and p.trigger.on == "t2"}
+    waiting = _waiting(config)
     assets = [dg.AssetKey([s, "t2", product.name]) for s in config.surveys for product in config.products_of(s)]
 
     @dg.sensor(
@@ -37,19 +39,60 @@ def reactions_sensor(config: Config, job: dg.JobDefinition) -> dg.SensorDefiniti
             return dg.SkipReason("no new results")
         mark = sum(newest.values())
         requests = [
-            dg.RunRequest(
-                run_key=f"{name}:{channel.name}:{mark}",
-                run_config=_run_config(name, channel.name),
-                # dagster.yaml lets one run a channel react at a time.
-                tags={"ampel/channel": channel.name, "ampel/process": name},
-            )
-            for name in waiting
-            for channel in config.channels_of(name)
-            if any(has_updates(mongo.store, name, channel.name, survey) for survey in channel.surveys)
+            _request(name, channel, run_key=f"{name}:{channel}:{mark}")
+            for name, channel in _with_news(config, mongo.store, waiting)
         ]
         return dg.SensorResult(run_requests=requests, cursor=json.dumps(newest))
 
     return t3_reactions
+
+
+def overdue_sensor(config: Config, job: dg.JobDefinition) -> dg.SensorDefinition:
+    """Starts reactions that are still due though no result is new.
+
+    A run of theirs failed or was killed, an object still waited for a result, or there was nothing to compute for it.
+    """
+    waiting = _waiting(config)
+
+    @dg.sensor(
+        name="t3_overdue",
+        job=job,
+        minimum_interval_seconds=600,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Runs again what has not reacted to everything yet, every ten minutes.",
+    )
+    def t3_overdue(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.SensorResult | dg.SkipReason:
+        busy = at_work(context.instance, (*WORKING_ON_TICKETS, job.name))
+        if busy:
+            return dg.SkipReason(f"a run of {busy} is at it")
+        requests = [_request(name, channel) for name, channel in _with_news(config, mongo.store, waiting)]
+        return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("nothing is overdue")
+
+    return t3_overdue
+
+
+def _waiting(config: Config) -> list[str]:
+    """Processes that react to new results."""
+    return [name for name, p in config.processes.items() if p.trigger and p.trigger.on == "t2"]
+
+
+def _with_news(config: Config, store: Store, processes: list[str]) -> list[tuple[str, str]]:
+    """Processes and channels for which something is new."""
+    return [
+        (name, channel.name)
+        for name in processes
+        for channel in config.channels_of(name)
+        if any(has_updates(store, name, channel.name, survey) for survey in channel.surveys)
+    ]
+
+
+def _request(process: str, channel: str, run_key: str | None = None) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=run_key,
+        run_config=_run_config(process, channel),
+        # dagster.yaml lets one run a channel react at a time.
+        tags={"ampel/channel": channel, "ampel/process": process},
+    )
 
 
 def _page(context: dg.SensorEvaluationContext, asset: dg.AssetKey, cursors: dict[str, int]) -> list[int]:

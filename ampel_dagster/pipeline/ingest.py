@@ -45,7 +45,9 @@ class SelectionWriter:
         states: dict[int, dict[str, int]] = {}
         if self._in.with_states:
             survey = self._in.store.survey(self._in.survey)
-            work = [_record(item, selection.id) for item in selection.judged if item.channels]
+            # Points of batches that were never finished are as new as our own: their states are still to be made.
+            new = batches.unfinished() | {selection.id}
+            work = [_record(item, new) for item in selection.judged if item.channels]
             found = self._combiner.combine(work, rows.values(), late_alerts(survey, work, rows.values()))
             tally.counts.update(write_combination(survey, found, meta))
             mine = {alert.id for alert in work}
@@ -66,12 +68,12 @@ class SelectionWriter:
         return tally
 
 
-def _record(item: Judged, batch: int) -> AlertRecord:
+def _record(item: Judged, batches: frozenset[int]) -> AlertRecord:
     alert = item.alert
     verdicts = {**(item.prior.verdict if item.prior else {}), **item.verdicts}
     codes = {c: max(verdicts[c]["code"], 0) if c in verdicts else 0 for c in item.channels}
     dps = tuple(point.id for point in alert.points)
-    return AlertRecord(alert.id, alert.stock, alert.jd, alert.night, dps, codes, {}, frozenset((batch,)))
+    return AlertRecord(alert.id, alert.stock, alert.jd, alert.night, dps, codes, {}, batches)
 
 
 class CombinationWriter:

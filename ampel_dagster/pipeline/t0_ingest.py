@@ -211,7 +211,8 @@ class _Judge:
                 elif rules.channel in before.channel and self._in.with_states and rules.view not in before.state:
                     again.append(rules.channel)
             accepted = [c for c, v in verdicts.items() if v["code"] >= 0]
-            richer = bool(before.channel) and (alert.rank > before.rank or before.enriched in open_batches)
+            unfinished = alert.rank == before.rank and before.enriched in open_batches
+            richer = bool(before.channel) and (alert.rank > before.rank or unfinished)
             channels = (*accepted, *again, *(sorted(before.channel) if richer else ()))
             if channels:
                 _ = alert.points  # decoded here, so that a broken history is found before anything is written
@@ -260,6 +261,8 @@ class _Judge:
         first: dict[tuple[int, str], tuple[float, int]],
     ) -> None:
         """A second packet of this alert, or a further alert of its stock, may come before this one is stored."""
+        if not (verdicts or channels):
+            return  # nothing is on its way: the database knows all
         before = prior or _NOTHING
         states = dict.fromkeys((rules.view for rules in self._in.rules), 0) if channels else before.state
         merged = Prior(

@@ -44,6 +44,8 @@ class TicketDraft:
     link: int
     night: str
     channels: set[str] = field(default_factory=set)
+    #: 'channel|night' of the alerts that ask for it.
+    members: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -187,6 +189,7 @@ class Combiner:
                     draft = TicketDraft(product, alert.stock, input_, link, alert.night)
                     found.tickets[id_] = draft
                 draft.channels.add(channel)
+                draft.members.add(f"{channel}|{alert.night}")
                 if renew and product.of_stock:
                     found.renewed.add(id_)
 
@@ -255,7 +258,7 @@ def _write_tickets(survey: SurveyStore, found: Combination, meta: Meta) -> int:
     channels = {id_: found.tickets[id_].channels - had for id_, (had, _) in there.items()}
     tickets.add_channels(_grouped({id_: c for id_, c in channels.items() if c}))
     members = {
-        id_: _members(found.tickets[id_]) - had
+        id_: found.tickets[id_].members - had
         for id_, (_, had) in there.items()
         if not found.tickets[id_].product.of_state
     }
@@ -269,10 +272,6 @@ def _grouped(values: Mapping[int, set[V]]) -> dict[tuple[V, ...], list[int]]:
     for id_, found in values.items():
         grouped.setdefault(tuple(sorted(found)), []).append(id_)
     return grouped
-
-
-def _members(ticket: TicketDraft) -> set[str]:
-    return {f"{channel}|{ticket.night}" for channel in ticket.channels}
 
 
 def _state_document(link: int, state: StateDraft, meta: Meta) -> dict[str, Any]:
@@ -307,7 +306,7 @@ def _ticket_document(id_: int, ticket: TicketDraft, meta: Meta) -> dict[str, Any
     if product.of_state:
         document |= {"link": ticket.link, "night": ticket.night}
     else:
-        document["member"] = sorted(_members(ticket))
+        document["member"] = sorted(ticket.members)
     return document
 
 

@@ -27,13 +27,6 @@ class LedgerReport:
         """Packets of all sources."""
         return {key: sum(row[key] for row in self.rows) for key in LEDGER_KEYS}
 
-    def table(self) -> str:
-        """The report as a markdown table."""
-        lines = [f"| {row['source']} | " + " | ".join(str(row[key]) for key in LEDGER_KEYS) + " |" for row in self.rows]
-        head = ["| source | " + " | ".join(LEDGER_KEYS) + " |", "|---" * (len(LEDGER_KEYS) + 1) + "|"]
-        note = [f"\n{self.open} batches are open: run the same packets again."] if self.open else []
-        return "\n".join([*head, *lines, *note]) if lines else "nothing was read"
-
 
 def ledger(store: Store, survey: str, nights: Sequence[str]) -> LedgerReport:
     """Packets that were read for these nights (none: for all), by source."""

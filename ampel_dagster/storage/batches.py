@@ -144,6 +144,10 @@ class Batches:
         """Finished batches of a run: what they touched, in which nights."""
         return list(self._read.find({"meta.run": run, "kind": kind, "state": {"$ne": "open"}}))
 
+    def unfinished(self) -> frozenset[int]:
+        """Ids of the batches that were begun and not finished."""
+        return frozenset(d["_id"] for d in self._read.find({"state": "open"}, {"_id": 1}))
+
     def left_open(self) -> list[Document]:
         """Batches that were begun and not finished."""
         return list(self._read.find({"state": "open"}))

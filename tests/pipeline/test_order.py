@@ -8,9 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ampel_dagster.model.alert import Alert, Packet
+from ampel_dagster.model.datapoint import DataPoint
+from ampel_dagster.model.stock import State, Stock
 from ampel_dagster.storage.audit import future_points
 from ampel_dagster.testing import Survey, encode_packet, make_alert, make_detection, make_limit
-from ampel_dagster.units.base import AlertFilter
+from ampel_dagster.units.base import AlertFilter, PointUnit, StateUnit, StockUnit, Tied
+from ampel_dagster.units.bound import Product
 
 JD = 2458349.7
 ACCESS = ("ZTF", "ZTF_PUB", "ZTF_PRIV")
@@ -35,8 +38,34 @@ class Nothing(AlertFilter):
         return False
 
 
+class OfState(StateUnit):
+    """A product of states."""
+
+    needs = ()
+
+    def process(self, state: State, points: Sequence[DataPoint], tied: Tied) -> dict[str, Any]:
+        return {}
+
+
+class OfStock(StockUnit):
+    """A product of stocks."""
+
+    def process(self, stock: Stock, tied: Tied) -> dict[str, Any]:
+        return {}
+
+
+class OfPoint(PointUnit):
+    """A product of points."""
+
+    def process(self, point: DataPoint, tied: Tied) -> dict[str, Any]:
+        return {}
+
+
+PRODUCTS = (Product("state", OfState()), Product("stock", OfStock()), Product("point", OfPoint()))
+
+
 def everything(lab: Any, name: str = "ALL") -> Any:
-    return lab.rules(name, access=ACCESS)
+    return lab.rules(name, *PRODUCTS, access=ACCESS)
 
 
 def ingest(lab: Any, packets: Sequence[Packet], batch_size: int = 1) -> None:
@@ -59,6 +88,12 @@ def states(lab: Any) -> tuple[dict[int, list[int]], dict[int, Any]]:
     """Datapoints of all states by link, and the states of all alerts."""
     found = lab.content()
     return {i: d["dps"] for i, d in found["ztf.t1"].items()}, {i: d["state"] for i, d in found["ztf.alert"].items()}
+
+
+def states_and_tickets(lab: Any) -> dict[str, Any]:
+    """All of states and tickets, and the states of all alerts."""
+    found = lab.content()
+    return {name: found[name] for name in ("ztf.t1", "ztf.t2")} | {"alert": states(lab)[1]}
 
 
 def honest(lab: Any) -> bool:
@@ -181,9 +216,9 @@ def test_packets_over_several_runs(lab: Any, history: History, data: st.DataObje
 def test_in_order_of_time_the_size_of_a_batch_does_not_matter(lab: Any, history: History, batch_size: int) -> None:
     packets = packets_of(history)
     ingest(lab, packets, 1)
-    expected = states(lab)
+    expected = states_and_tickets(lab)
     ingest(lab, packets, batch_size)
-    assert states(lab) == expected
+    assert states_and_tickets(lab) == expected
     assert honest(lab)
 
 
@@ -192,19 +227,19 @@ def test_in_order_of_time_the_size_of_a_batch_does_not_matter(lab: Any, history:
 def test_the_same_for_nights_of_a_survey(lab: Any, seed: int, batch_size: int) -> None:
     packets = observed(seed)
     ingest(lab, packets, 1)
-    expected = states(lab)
-    assert len(expected[0]) >= len(packets) > 10
+    expected = states_and_tickets(lab)
+    assert len(expected["ztf.t1"]) >= len(packets) > 10
     ingest(lab, packets, batch_size)
-    assert states(lab) == expected
+    assert states_and_tickets(lab) == expected
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 100])
 def test_the_same_for_real_packets(lab: Any, real: Real, batch_size: int) -> None:
     packets = in_time(lab, real(*FILES))
     ingest(lab, packets, 1)
-    expected = states(lab)
+    expected = states_and_tickets(lab)
     ingest(lab, packets, batch_size)
-    assert states(lab) == expected
+    assert states_and_tickets(lab) == expected
 
 
 @few
@@ -212,11 +247,11 @@ def test_the_same_for_real_packets(lab: Any, real: Real, batch_size: int) -> Non
 def test_one_tier_after_the_other_makes_the_same_states(lab: Any, history: History, batch_size: int) -> None:
     packets, rules = packets_of(history), everything(lab)
     ingest(lab, packets)
-    expected = states(lab)
+    expected = states_and_tickets(lab)
     lab.wipe()
     lab.run(rules, packets, with_states=False, batch_size=batch_size)
     lab.combine([rules], sorted({d["night"] for d in lab.content()["ztf.alert"].values()}))
-    assert states(lab) == expected
+    assert states_and_tickets(lab) == expected
 
 
 def test_a_state_holds_what_was_known_when_its_alert_came(lab: Any) -> None:
@@ -244,6 +279,19 @@ def test_an_alert_that_comes_late_does_not_see_what_came_after_its_time(lab: Any
     assert [links[link] for link in of_alerts[early["candid"]].values()] == [[early["candid"]]]
     assert [links[link] for link in of_alerts[late["candid"]].values()] == [sorted([early["candid"], late["candid"]])]
     assert honest(lab)
+
+
+def test_a_limit_that_two_objects_share_comes_to_each_in_its_own_time(lab: Any) -> None:
+    """The second object has it first; to the first one it is news when its own packet tells of it."""
+    limit = make_limit(jd=JD - 1)
+    first, last = make_alert(jd=JD, cutouts=False), make_alert(jd=JD + 2, history=[limit], cutouts=False)
+    other = make_alert(name="ZTF18aaaaaab", jd=JD + 1, tblid=7, history=[limit], cutouts=False)
+    lab.run(everything(lab), lab.packets(first, other, last), batch_size=1)
+    links, of_alerts = states(lab)
+    (shared,) = (i for i, d in lab.content()["ztf.t0"].items() if d["kind"] == "upper_limit")
+    (link,) = of_alerts[first["candid"]].values()
+    assert links[link] == [shared, first["candid"]]
+    assert [first["candid"]] in links.values()
 
 
 # --- bodies ---
@@ -277,6 +325,22 @@ def test_a_candidate_wins_over_a_row_of_a_history(lab: Any, order: Sequence[int]
         point = lab.content()["ztf.t0"][alert["candid"]]
         assert "drb" in point["body"]
         assert point["body"]["ndethist"] == alert["candidate"]["ndethist"]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("batch_size", [1, 100])
+def test_of_two_packets_of_an_alert_the_richer_says_what_its_datapoints_are(
+    lab: Any, order: Sequence[int], batch_size: int
+) -> None:
+    limits = [make_limit(jd=JD - n, maglim=20.0 + n / 10) for n in (1, 2, 3)]
+    poorer = make_alert(jd=JD, history=limits[:2], cutouts=False)
+    richer = {**make_alert(jd=JD, history=limits, cutouts=False), "schemavsn": "9.0"}
+    lab.run(everything(lab), lab.packets(*((poorer, richer)[n] for n in order)), batch_size=batch_size)
+    (alert,) = lab.content()["ztf.alert"].values()
+    jds = {i: d["jd"] for i, d in lab.content()["ztf.t0"].items()}
+    assert [jds[id_] for id_ in alert["dps"]] == [JD, JD - 1, JD - 2, JD - 3]
+    (link,) = alert["state"].values()
+    assert states(lab)[0][link] == sorted(jds)
 
 
 @pytest.mark.parametrize("joins", [None, "nobody"])

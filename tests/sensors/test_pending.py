@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from ampel_dagster.testing import make_alert, write_archive
-from sensors import pending
+from sensors import active as active_runs
 
 
 @pytest.fixture
@@ -69,5 +69,5 @@ class TestPending:
         """Nobody records its end: it must not keep tickets waiting for ever."""
         platform.ztf.tickets.reset({})
         active(platform, "augment")
-        monkeypatch.setattr(pending, "FORGET_AFTER", timedelta(0))
+        monkeypatch.setattr(active_runs, "FORGET_AFTER", timedelta(0))
         assert len(look(platform, "pending_tickets")[0]) == 1

@@ -147,3 +147,24 @@ class TestReactions:
     def test_without_products(self, make_platform, look):
         platform = make_platform({"A": {"t2": []}})
         assert look(platform, "t3_reactions") == ([], None, "no new results")
+
+
+class TestOverdue:
+    def test_nothing_is_overdue(self, platform, look):
+        assert look(platform, "t3_overdue") == ([], None, "nothing is overdue")
+
+    def test_a_reaction_that_was_asked_for_and_never_came(self, platform, ingest, look):
+        ingest()
+        _, cursor, _ = look(platform, "t3_reactions")
+        # The runs that were asked for failed: no further result will come to ask again.
+        assert look(platform, "t3_reactions", cursor)[2] == "no new results"
+        requests, _, _ = look(platform, "t3_overdue")
+        assert wanted(requests) == [("other", "B"), ("table", "A")]
+        run(platform, requests)
+        assert look(platform, "t3_overdue")[2] == "nothing is overdue"
+
+    def test_waits_for_runs_at_work(self, platform, ingest, look):
+        ingest()
+        job = platform.defs.resolve_job_def("react")
+        platform.history.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        assert look(platform, "t3_overdue")[2] == "a run of react is at it"
