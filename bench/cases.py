@@ -30,7 +30,7 @@ _BASE = _ingest("", "")
 
 CHAINS: tuple[tuple[Step, ...], ...] = (
     (_ingest("cold_tar", "T0+T1, empty base, from tar.gz", "tar"),),
-    (_ingest("cold_tar_5", "the same, 5 channels", "tar", 5),),
+    (_ingest("cold_tar_5", "T0+T1, empty base, 5 channels, from tar.gz", "tar", 5),),
     (
         _ingest("cold_bytes", "T0+T1, empty base, from bytes"),
         Step("t2_ids", "T2, trivial unit that reads ids only", ("t2",), ("t2",)),

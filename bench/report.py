@@ -79,10 +79,11 @@ def _rows(found: Mapping[tuple[str, str], Figures]) -> list[list[str]]:
 
 
 def _growth_rows(records: Iterable[Mapping[str, Any]]) -> list[list[str]]:
-    rows = [["alerts", "rate/s", "Python ms", "mongod ms", "MB above idle"]]
-    for record in map(per_item, records):
-        rows.append([f"{record['alerts']:,}", _rate(record), *_cpu(record), f"{record['rss_above_idle_mb']:.0f}"])
-    return rows
+    body = [
+        [f"{record['alerts']:,}", _rate(record), *_cpu(record), f"{record['rss_above_idle_mb']:.0f}"]
+        for record in map(per_item, records)
+    ]
+    return [["alerts", "rate/s", "Python ms", "mongod ms", "MB above idle"], *body]
 
 
 def differing(records: Sequence[Mapping[str, Any]]) -> list[str]:
