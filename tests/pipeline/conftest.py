@@ -210,7 +210,7 @@ def receiver() -> Iterator[Receiver]:
 #: What differs from run to run: who wrote a document, and when.
 CIRCUMSTANCES = frozenset({"meta", "ts", "done_ts", "expire", "enriched"})
 #: Arrays that are sets.
-SETS = frozenset({"channel", "tag", "stock", "superseded_by", "member"})
+SETS = frozenset({"channel", "tag", "stock", "superseded_by", "member", "alerts"})
 Content = dict[str, dict[Any, dict[str, Any]]]
 
 

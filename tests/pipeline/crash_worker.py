@@ -25,6 +25,7 @@ from ampel_dagster.model.stock import State, Stock
 from ampel_dagster.model.stream import Stream
 from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
+from ampel_dagster.pipeline.tiers import combine
 from ampel_dagster.sources.files import read_file
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.base import AlertFilter, PointUnit, StateUnit, StockUnit, Tied
@@ -139,8 +140,13 @@ def ingest(order: dict[str, Any]) -> None:
     stream = Stream(survey="ztf", start_date=date(2017, 11, 1), batch_size=order["batch_size"], cutouts="accepted")
     packets = [packet for path in order["paths"] for packet in read_file(Path(path))]
     asked = [rules()[channel] for channel in order["channels"]]
-    ingestion = Ingestion(store, ZTF(), stream, asked, RunInfo(order["run"], 1))
+    run = RunInfo(order["run"], 1)
+    ingestion = Ingestion(store, ZTF(), stream, asked, run, with_states=not order["apart"])
     write_ahead(select(ingestion, packets), SelectionWriter(ingestion).write)
+    if order["apart"]:
+        ledger = store.survey("ztf").ledger
+        nights = sorted(ledger.alert.distinct("night"))
+        combine(store, ZTF(), asked, run, ledger.accepted(order["channels"], nights), nights).consume()
     store.close()
 
 

@@ -34,7 +34,14 @@ def ingest(lab: Any, mongo_uri: str, worker: "subprocess.Popen[str]") -> Ingest:
     """Ingest in other processes, all at the same time; how each of them ended (0: well)."""
 
     def run(*orders: dict[str, Any]) -> list[int]:
-        shared = {"uri": mongo_uri, "database": lab.store.database.name, "batch_size": 3, "before": 0, "within": 0}
+        shared = {
+            "uri": mongo_uri,
+            "database": lab.store.database.name,
+            "batch_size": 3,
+            "before": 0,
+            "within": 0,
+            "apart": False,
+        }
         assert worker.stdin is not None
         assert worker.stdout is not None
         worker.stdin.write(json.dumps([{**shared, **order} for order in orders]) + "\n")
@@ -82,11 +89,16 @@ def balance(lab: Any) -> list[dict[str, int]]:
 
 
 @pytest.mark.parametrize("how", ["before", "within"])
-@pytest.mark.parametrize("earlier", [False, True], ids=["at first", "after a channel that took little"])
+@pytest.mark.parametrize(
+    ("earlier", "apart"),
+    [(False, False), (True, False), (False, True)],
+    ids=["at first", "after a channel that took little", "one tier after the other"],
+)
 def test_killed_at_any_write_and_started_again(
-    lab: Any, ingest: Ingest, files: list[str], earlier: bool, how: str
+    lab: Any, ingest: Ingest, files: list[str], earlier: bool, apart: bool, how: str
 ) -> None:
-    few, order = {"paths": files, "channels": ["FEW"], "run": "earlier"}, {"paths": files, "channels": ALL_AND_FEW}
+    few = {"paths": files, "channels": ["FEW"], "run": "earlier"}
+    order = {"paths": files, "channels": ALL_AND_FEW, "apart": apart}
 
     def begin() -> None:
         lab.wipe()

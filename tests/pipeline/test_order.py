@@ -26,7 +26,7 @@ FILES = (
 )
 TWIN = 472263571115115000
 #: Each example empties the database by itself.
-few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 batch_sizes = st.sampled_from([1, 2, 3, 100])
 Real = Callable[..., list[Packet]]
 
