@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from signal import SIGKILL
 from tempfile import TemporaryDirectory
@@ -36,6 +36,7 @@ from ampel_dagster.units.t2.light_curve_summary import LightCurveSummary
 WRITES = ("insert_many", "update_many", "update_one", "bulk_write", "delete_many", "replace_one")
 #: What two runs over the same packets may differ in: who did it, when, how often, how long it took.
 WHO_AND_WHEN = {"run", "ts", "tied", "upd", "done_ts", "expire", "duration_s", "attempts", "lease"}
+LONG_AGO = datetime(2018, 1, 1, tzinfo=UTC)
 PRODUCT = Product("summary", LightCurveSummary())
 
 
@@ -66,13 +67,13 @@ def rules() -> list[ChannelRules]:
     ]
 
 
-def run(store: Store, found: list[Packet], lease_s: float) -> None:
+def run(store: Store, found: list[Packet]) -> None:
     """T0 to T2."""
     stream = Stream(survey="ztf", start_date=date(2017, 11, 1), cutouts="accepted", batch_size=8)
     who = RunInfo("run", 1)
     ingestion = Ingestion(store, ZTF(), stream, rules(), who)
     write_ahead(select(ingestion, found), SelectionWriter(ingestion).write)
-    work = Augmentation(store, ZTF(), [PRODUCT], who, {}, {"MOST": ["report"]}, lease_s=lease_s)
+    work = Augmentation(store, ZTF(), [PRODUCT], who, {}, {"MOST": ["report"]})
     write_ahead(augment(work), lambda results: write_results(work, results))
 
 
@@ -154,13 +155,17 @@ def main(uri: str, database: str) -> None:
             store.prepare(("ztf",))
 
         def whole(store: Store) -> None:
-            run(store, found, 600.0)
+            # As if the time had passed for which a dead run holds its tickets.
+            store.survey("ztf").tickets.collection.update_many(
+                {"lease": {"$exists": True}}, {"$set": {"lease.until": LONG_AGO}}
+            )
+            run(store, found)
             dump.write_text(json.dumps(content(store), sort_keys=True))
 
         def broken(number: int, half: bool) -> Callable[[Store], None]:
             def work(store: Store) -> None:
                 kill_at(number, half=half)
-                run(store, found, 0.0)
+                run(store, found)
 
             return work
 
