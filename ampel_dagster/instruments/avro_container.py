@@ -2,8 +2,8 @@
 
 A ZTF packet repeats its 22 kB schema and carries 40 kB of stamps for 7 kB of data, most of it history. Avro is read
 in order, so the record is cut into three: the *head* up to the candidate, the *history*, and the *stamps*. A filter
-that rejects by the candidate alone costs the head only (measured: 14 times faster than the whole). Parsed schemas are
-kept by the bytes of the container's header.
+that rejects by the candidate alone costs the head only (measured: 14 times faster than the whole). The readers of the
+three are compiled for the schema at hand (`avro_compiler`), and kept by the bytes of the container's header.
 """
 
 import json
@@ -17,6 +17,7 @@ import fastavro
 from fastavro import schemaless_reader
 from fastavro.schema import SchemaParseException, UnknownType
 
+from ampel_dagster.instruments.avro_compiler import Reader, Unsupported, compile_reader, long_at
 from ampel_dagster.model.errors import AlertFormatError
 
 #: What fastavro, struct and zlib raise on bytes that are not what they claim to be.
@@ -45,8 +46,8 @@ class Layout(NamedTuple):
 
     header: bytes
     codec: str
-    #: Parsed schemas of head, history and stamps.
-    parts: tuple[Any, Any, Any]
+    #: Readers of head, history and stamps.
+    parts: tuple[Reader, Reader, Reader]
     #: Version of the schema, from the header.
     version: str
 
@@ -54,25 +55,33 @@ class Layout(NamedTuple):
 class Record:
     """One record, decoded part by part; a part is decoded once, and after those before it."""
 
-    __slots__ = ("_parts", "_schemas", "_stream")
+    __slots__ = ("_data", "_end", "_parts", "_readers", "end")
 
-    def __init__(self, stream: BytesIO, schemas: tuple[Any, Any, Any]) -> None:
-        self._stream = stream
-        self._schemas = schemas
+    def __init__(self, data: bytes, start: int, end: int, readers: tuple[Reader, Reader, Reader]) -> None:
+        self._data = data
+        self._readers = readers
         self._parts: list[dict[str, Any]] = []
+        #: Where the bytes end that the record may take.
+        self._end = end
+        #: Where the last part ends that was decoded.
+        self.end = start
 
     def part(self, number: int) -> dict[str, Any]:
         """Fields of part 0 (head), 1 (history) or 2 (stamps).
 
         Raises AlertFormatError where the bytes do not fit the schema.
         """
+        parts = self._parts
         try:
-            while len(self._parts) <= number:
-                fields = schemaless_reader(self._stream, self._schemas[len(self._parts)], None)
-                self._parts.append(fields)  # type: ignore[arg-type]  # a record is a dict
+            while len(parts) <= number:
+                fields, end = self._readers[len(parts)](self._data, self.end)
+                if end > self._end:
+                    raise EOFError("it breaks off")
+                self.end = end
+                parts.append(fields)
         except DECODE_ERRORS as error:
             raise AlertFormatError("UNREADABLE", f"does not fit its schema ({_text(error)})") from error
-        return self._parts[number]
+        return parts[number]
 
 
 class ContainerReader:
@@ -116,8 +125,8 @@ class ContainerReader:
         codec = meta.get("avro.codec", b"null").decode()
         return Layout(data[: stream.tell()], codec, parts, str(schema.get("version", "")))
 
-    def _split(self, schema: dict[str, Any]) -> tuple[Any, Any, Any]:
-        """Cut a record schema after the head and before the stamps; the parts share their named types."""
+    def _split(self, schema: dict[str, Any]) -> tuple[Reader, Reader, Reader]:
+        """Readers of a record, cut after the head and before the stamps; the parts share their named types."""
         names = [field["name"] for field in schema["fields"]]
         first = names.index(self._head_until) + 1
         stamps = [n for n, name in enumerate(names) if n >= first and name.startswith(self._stamps_from)]
@@ -132,7 +141,8 @@ class ContainerReader:
         sizes: dict[str, int | None] = {}
         for parsed in parts:
             _least_size(parsed, sizes)
-        return parts[0], parts[1], parts[2]
+        head, history, stamps = (_reader(parsed, named) for parsed in parts)
+        return head, history, stamps
 
     def _blocks(self, data: bytes, layout: Layout) -> Iterator[tuple[Record, str]]:
         position = len(layout.header)
@@ -140,28 +150,43 @@ class ContainerReader:
         position += _SYNC_BYTES
         if position >= len(data):
             raise AlertFormatError("EMPTY", "a container without a record, or cut off before the first one")
-        stream = BytesIO(data)
         while position < len(data):
-            stream.seek(position)
-            count: int = schemaless_reader(stream, "long", None)  # type: ignore[assignment]
-            size: int = schemaless_reader(stream, "long", None)  # type: ignore[assignment]
-            start = stream.tell()
+            count, position = long_at(data, position)
+            size, start = long_at(data, position)
             end = start + size
             if count < 1 or size < 0:
                 raise AlertFormatError("TRUNCATED", "a block of the container has no valid length")
             whole = end + _SYNC_BYTES <= len(data) and data[end : end + _SYNC_BYTES] == sync
             # One record in a sound block is the rule, and may be read later; all else is read at once, to know
             # here and now how much of it is good.
-            payload = _decompress(data[start:end], layout.codec)
-            block = BytesIO(payload)
+            if layout.codec == "null":
+                block, first, last = data, start, min(end, len(data))
+            else:
+                block = _decompress(data[start:end], layout.codec)
+                first, last = 0, len(block)
             for _ in range(count):
-                record = Record(block, layout.parts)
+                record = Record(block, first, last, layout.parts)
                 if count > 1 or not whole:
                     record.part(2)
+                    first = record.end
                 yield record, layout.version
             if not whole:
                 raise AlertFormatError("TRUNCATED", "the container breaks off, or its sync marker is damaged")
             position = end + _SYNC_BYTES
+
+
+def _reader(schema: Any, named: dict[str, Any]) -> Reader:
+    """A compiled reader, or fastavro's where the schema holds what cannot be compiled."""
+    try:
+        return compile_reader(schema, named)
+    except Unsupported:
+
+        def read(data: bytes, start: int) -> tuple[Any, int]:
+            stream = BytesIO(data)
+            stream.seek(start)
+            return schemaless_reader(stream, schema, None), stream.tell()
+
+        return read
 
 
 def _least_size(schema: Any, sizes: dict[str, int | None]) -> int:
