@@ -3,7 +3,7 @@
 A general reader asks of each field what it is. Surveys send the same record a million times: some fifty to a hundred
 fields, most of them optional floats in a row. So the questions are asked once, when a schema is first seen, and what
 remains is written down as Python: a run of floats is taken in one call of `struct`, "these are all missing" is one
-comparison. Measured on real ZTF packets,
+comparison. Measured on real ZTF packets, with the
 schema at hand in both: 0.22 ms a packet where fastavro's reader takes 0.72 ms, with equal results.
 
 The encoding is that of https://avro.apache.org/docs/1.11.1/specification/#binary-encoding. What a schema holds that is

@@ -141,8 +141,7 @@ class ContainerReader:
         sizes: dict[str, int | None] = {}
         for parsed in parts:
             _least_size(parsed, sizes)
-        head, history, stamps = (_reader(parsed, named) for parsed in parts)
-        return head, history, stamps
+        return _reader(parts[0], named), _reader(parts[1], named), _reader(parts[2], named)
 
     def _blocks(self, data: bytes, layout: Layout) -> Iterator[tuple[Record, str]]:
         position = len(layout.header)
