@@ -1,22 +1,19 @@
 """Write what T0 and T1 make: together, batch by batch (packets), or each alone (assets); the next is read meanwhile."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline.t0_ingest import Ingestion, Judged, Selection
-from ampel_dagster.pipeline.t0_store import (
-    count_selection,
-    store_alerts,
-    store_points,
-    store_rest,
-    store_stocks,
-)
+from ampel_dagster.pipeline.t0_parts import Parts, part
+from ampel_dagster.pipeline.t0_points import store_points
+from ampel_dagster.pipeline.t0_store import count_selection, store_alerts, store_rest, store_stocks
 from ampel_dagster.pipeline.t1_combine import Combination, Combiner, late_alerts, write_combination
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.storage.batches import LEDGER_KEYS
 from ampel_dagster.storage.ledger import AlertRecord
+from ampel_dagster.storage.points import PointRow
 from ampel_dagster.storage.store import Store
 
 T = TypeVar("T")
@@ -40,17 +37,17 @@ class SelectionWriter:
         batches, run = self._in.store.batches, self._in.run
         meta = dict(run.meta(batch=selection.id))
         batches.open(selection.id, "ingest", self._in.survey, run.mode, meta)
-        rows = store_points(self._in, selection, meta, tally)
-        store_stocks(self._in, selection, meta, tally)
+        # Points of batches that were never finished are as new as our own: their states are still to be made.
+        unfinished = batches.unfinished()
+        parts = part(self._in, selection, unfinished - {selection.id})
+        rows = store_points(self._in, parts, meta, tally)
+        store_stocks(self._in, selection, parts.seen, meta, tally)
         states: dict[int, dict[str, int]] = {}
         if self._in.with_states:
+            found = self._combine(parts, rows, unfinished | {selection.id})
             survey = self._in.store.survey(self._in.survey)
-            # Points of batches that were never finished are as new as our own: their states are still to be made.
-            new = batches.unfinished() | {selection.id}
-            work = [_record(item, new) for item in selection.judged if item.channels]
-            found = self._combiner.combine(work, rows.values(), late_alerts(survey, work, rows.values()))
             tally.counts.update(write_combination(survey, found, meta))
-            mine = {alert.id for alert in work}
+            mine = {item.alert.id for item in selection.judged if item.channels}
             states = {id_: links for id_, links in found.alert_states.items() if id_ in mine}
             survey.ledger.set_states({i: links for i, links in found.alert_states.items() if i not in mine})
         store_alerts(self._in, selection, states, meta, tally)
@@ -66,6 +63,18 @@ class SelectionWriter:
             [f"{name}|{r.channel}" for r in self._in.rules for name in r.reactions if r.channel in tally.touched],
         )
         return tally
+
+    def _combine(self, parts: Parts, rows: Mapping[int, PointRow], new: frozenset[int]) -> Combination:
+        """States and tickets; `new` are the batches whose points have no states yet."""
+        survey = self._in.store.survey(self._in.survey)
+        work = [_record(item, new) for item in parts.others]
+        late = late_alerts(survey, work, rows.values()) if work else []
+        found = self._combiner.combine(work, rows.values(), late)
+        for item in parts.fresh.values():
+            self._combiner.fresh(found, _record(item, new), item.alert.points)
+        for grown in parts.grown.values():
+            self._combiner.grown(found, _record(grown.judged, new), grown.states, grown.newer)
+        return found
 
 
 def _record(item: Judged, batches: frozenset[int]) -> AlertRecord:

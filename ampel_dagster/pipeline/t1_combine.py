@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ampel_dagster.instruments.base import Instrument
+from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.ids import hash_ints, state_link
 from ampel_dagster.model.stock import State
 from ampel_dagster.storage.ledger import AlertRecord
@@ -20,6 +21,8 @@ from ampel_dagster.units.bound import ChannelRules, Product, in_order
 
 Meta = Mapping[str, Any]
 V = TypeVar("V", str, int)
+#: A point as it is stored, or as a packet tells it.
+Row = PointRow | DataPoint
 
 
 @dataclass
@@ -118,34 +121,60 @@ class Combiner:
                     self._state(found, earlier, visible)
             done.append(alert)
 
-    def _state(self, found: Combination, alert: AlertRecord, visible: Sequence[PointRow]) -> None:
-        links: dict[str, tuple[int, list[PointRow]]] = {}
+    def fresh(self, found: Combination, alert: AlertRecord, points: Sequence[DataPoint]) -> None:
+        """States of the only alert of a stock that nobody knew before: of the packet's own points."""
+        self._state(found, alert, points)
+
+    def grown(
+        self,
+        found: Combination,
+        alert: AlertRecord,
+        before: Mapping[str, tuple[int, ...]],
+        newer: Sequence[DataPoint],
+    ) -> None:
+        """States of an alert that adds newer points to the states `before`, by view."""
+        self._state(found, alert, newer, before)
+
+    def _state(
+        self,
+        found: Combination,
+        alert: AlertRecord,
+        visible: Sequence[Row],
+        before: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        links: dict[str, tuple[int, Sequence[Row]]] = {}
         for channel, code in alert.channel.items():
             rules = self._rules.get(channel)
             if rules is None:
                 continue
             if rules.view not in links:
-                links[rules.view] = self._join(found, alert, rules, visible)
+                links[rules.view] = self._join(found, alert, rules, visible, before[rules.view] if before else ())
             link, rows = links[rules.view]
             state = found.states[link]
             state.channels.add(channel)
             state.alerts.add(alert.id)
             for row in rows:
-                if channel not in row.channel:
+                # A packet's own points were written for all channels that may see them.
+                if isinstance(row, PointRow) and channel not in row.channel:
                     found.point_channels.setdefault(row.id, set()).add(channel)
             self._tickets(found, alert, channel, code, link, rows)
         found.alert_states[alert.id] = {view: link for view, (link, _) in links.items()}
 
     def _join(
-        self, found: Combination, alert: AlertRecord, rules: ChannelRules, visible: Sequence[PointRow]
-    ) -> tuple[int, list[PointRow]]:
-        mine = {row.id: row for row in visible if row.jd <= alert.jd and self._may_see(rules, row.tag)}
-        ids = rules.combiner.combine([(row.id, row.kind, row.jd, row.sensor) for row in mine.values()])
-        dps = tuple(sorted(set(ids)))
+        self,
+        found: Combination,
+        alert: AlertRecord,
+        rules: ChannelRules,
+        visible: Sequence[Row],
+        before: tuple[int, ...],
+    ) -> tuple[int, Sequence[Row]]:
+        mine = [row for row in visible if row.jd <= alert.jd and self._may_see(rules, row.tag)]
+        ids = set(rules.combiner.combine([(row.id, row.kind, row.jd, row.sensor) for row in mine]))
+        dps = tuple(sorted(ids.union(before)))
         link = state_link(rules.combiner_id, alert.stock, dps)
         if link not in found.states:
             found.states[link] = StateDraft(alert.stock, dps, alert.night, alert.jd)
-        return link, [mine[id_] for id_ in dps]
+        return link, [row for row in mine if row.id in ids]
 
     def retake(
         self, found: Combination, alert: AlertRecord, states: Mapping[int, State], rows: Iterable[PointRow]
@@ -175,7 +204,7 @@ class Combiner:
         channel: str,
         code: int,
         link: int,
-        rows: list[PointRow],
+        rows: Sequence[Row],
         *,
         renew: bool = True,
     ) -> None:
@@ -198,7 +227,7 @@ def _in_time(alert: AlertRecord) -> tuple[float, int]:
     return alert.jd, alert.id
 
 
-def _inputs(product: Product, stock: int, link: int, rows: list[PointRow]) -> list[int]:
+def _inputs(product: Product, stock: int, link: int, rows: Sequence[Row]) -> list[int]:
     """What a product is computed on: the state, the stock, or points of the state."""
     if product.of_state:
         return [link]

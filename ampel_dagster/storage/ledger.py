@@ -38,6 +38,20 @@ class Prior(NamedTuple):
     enriched: int = 0
 
 
+class Latest(NamedTuple):
+    """The latest alert of a stock: what its packet told, who took it, and what became of it."""
+
+    stock: int
+    jd: float
+    rank: int
+    dps: frozenset[int]
+    #: Hash of the configuration with which each channel took it.
+    config: Mapping[str, int]
+    state: Mapping[str, int]
+    #: Batches that wrote about it.
+    batches: frozenset[int]
+
+
 class Ledger:
     """Verbs on the alerts of one survey."""
 
@@ -55,6 +69,11 @@ class Ledger:
             verdict, enriched = {**known, **d["verdict"]}, d["enriched"]["batch"] if "enriched" in d else 0
             found[d["_id"]] = Prior(verdict, frozenset(d["channel"]), d.get("state", {}), d["rank"], enriched)
         return found
+
+    def latest(self, ids: Sequence[int]) -> dict[int, Latest]:
+        """Accepted alerts by id, as what comes after them needs to know them."""
+        fields = {"stock": 1, "jd": 1, "rank": 1, "dps": 1, "channel": 1, "verdict": 1, "state": 1, "enriched.batch": 1}
+        return {d["_id"]: _latest(d) for d in self.alert.find({"_id": {"$in": list(ids)}}, fields)}
 
     def first_accepted(
         self, stocks: Sequence[int], channels: Sequence[str]
@@ -145,6 +164,16 @@ def _merge(document: Document) -> dict[str, Any]:
         "$addToSet": {"channel": {"$each": document["channel"]}},
         "$max": {"rank": document["rank"]},
     }
+
+
+def _latest(d: Document) -> Latest:
+    verdict = d["verdict"]
+    batches = {found["batch"] for found in verdict.values()}
+    if "enriched" in d:
+        batches.add(d["enriched"]["batch"])
+    config = {channel: verdict[channel]["config"] for channel in d["channel"]}
+    state = d.get("state", {})
+    return Latest(d["stock"], d["jd"], d["rank"], frozenset(d["dps"]), config, state, frozenset(batches))
 
 
 def _record(d: Document) -> AlertRecord:

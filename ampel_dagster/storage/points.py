@@ -7,6 +7,7 @@ from pymongo import UpdateOne
 
 from ampel_dagster.model.datapoint import DataPoint, Kind
 from ampel_dagster.storage.collections import Document, DocumentCollection
+from ampel_dagster.storage.point_codec import NewPoint, PointEncoder
 from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing, update_each
 
 _ROW = {
@@ -64,9 +65,10 @@ class Points:
             query["channel"] = channel
         return {d["_id"]: _point(d) for d in self.collection.find(query, projection, batch_size=5000)}
 
-    def insert(self, documents: Sequence[Document]) -> set[int]:
+    def insert(self, new: Sequence[NewPoint], meta: Mapping[str, Any]) -> set[int]:
         """Insert new points; return ids that another worker was faster with."""
-        return insert_missing(self.collection, documents)
+        encode = PointEncoder(meta).encode
+        return insert_missing(self.collection, [encode(point) for point in new])
 
     def add_channels(self, additions: Additions) -> int:
         """Let channels share points that are there."""

@@ -1,6 +1,6 @@
 """Stocks: one document for every object that a channel took."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pymongo import UpdateOne
@@ -23,6 +23,15 @@ class Sighting(NamedTuple):
     dec_deg: float
 
 
+class Seen(NamedTuple):
+    """What is stored of a stock that a batch has to know."""
+
+    #: Time and id of the latest alert.
+    jd: float
+    alert: int
+    channel: frozenset[str]
+
+
 class Stocks:
     """Verbs on the stocks of one survey."""
 
@@ -30,16 +39,26 @@ class Stocks:
         self.collection = collection
         self._survey = survey
 
-    def see(self, sightings: Sequence[Sighting], meta: Document) -> int:
-        """Make or update stocks; return how many are new."""
-        known = {
-            d["_id"]: d
-            for d in self.collection.find({"_id": {"$in": [s.stock for s in sightings]}}, {"ts": 1, "position": 1})
+    def seen(self, ids: Sequence[int]) -> dict[int, Seen]:
+        """The stocks among these that are there."""
+        fields = {"position.jd": 1, "position.alert": 1, "ts.channel": 1}
+        return {
+            d["_id"]: Seen(d["position"]["jd"], d["position"]["alert"], frozenset(t["channel"] for t in d["ts"]))
+            for d in self.collection.find({"_id": {"$in": list(ids)}}, fields)
         }
-        new = [_document(s, meta) for s in sightings if s.stock not in known]
+
+    def see(self, sightings: Sequence[Sighting], seen: Mapping[int, Seen], meta: Document) -> int:
+        """Make or update stocks; `seen` is what was there a moment ago. Return how many are new."""
+        new = [_document(s, meta) for s in sightings if s.stock not in seen]
         duplicates = insert_missing(self.collection, new)
-        updates = [_update(s, known.get(s.stock), meta) for s in sightings if s.stock in known or s.stock in duplicates]
-        update_each(self.collection, updates)
+        plain = [s for s in sightings if s.stock in seen and _is_plain(s, seen[s.stock])]
+        if plain:
+            done = self.collection.bulk_write([_plain_update(s, meta) for s in plain], ordered=False)
+            if done.matched_count < len(plain):
+                plain = []  # somebody brought a later alert in between: all again, with a closer look
+        finished = {s.stock for s in plain}
+        rest = [s for s in sightings if s.stock not in finished and (s.stock in seen or s.stock in duplicates)]
+        update_each(self.collection, [_update(s, seen.get(s.stock), meta) for s in rest])
         return len(new) - len(duplicates)
 
     def load(self, ids: Sequence[int]) -> dict[int, Stock]:
@@ -89,7 +108,18 @@ def _position(s: Sighting) -> Document:
     return {"ra_deg": s.ra_deg, "dec_deg": s.dec_deg, "jd": s.jd, "alert": s.alert}
 
 
-def _update(s: Sighting, known: Document | None, meta: Document) -> UpdateOne:
+def _is_plain(s: Sighting, seen: Seen) -> bool:
+    """Whether nothing but times and position change: a later alert, taken by channels that have taken others before."""
+    return s.jd > seen.jd and seen.channel.issuperset(s.channel)
+
+
+def _plain_update(s: Sighting, meta: Document) -> UpdateOne:
+    change = {"$set": {"position": _position(s), "ts.$[mine].upd": meta["ts"]}}
+    mine: list[Mapping[str, Any]] = [{"mine.channel": {"$in": list(s.channel)}}]
+    return UpdateOne({"_id": s.stock, "position.jd": {"$lt": s.jd}}, change, array_filters=mine)
+
+
+def _update(s: Sighting, seen: Seen | None, meta: Document) -> UpdateOne:
     """One update by aggregation: times of the channels are changed in place, the position only by a later one."""
     now, channels = meta["ts"], list(s.channel)
     kept = {"$filter": {"input": "$ts", "cond": {"$not": {"$in": ["$$this.channel", channels]}}}}
@@ -99,7 +129,7 @@ def _update(s: Sighting, known: Document | None, meta: Document) -> UpdateOne:
             "in": {"$mergeObjects": ["$$this", {"upd": now}]},
         }
     }
-    there = {entry["channel"] for entry in known["ts"]} if known else set()
+    there = seen.channel if seen else frozenset[str]()
     fresh = [{"channel": c, "tied": now, "upd": now} for c in channels if c not in there]
     same_time = {"$and": [{"$eq": ["$position.jd", s.jd]}, {"$lt": ["$position.alert", s.alert]}]}
     later = {"$or": [{"$lt": ["$position.jd", s.jd]}, same_time]}

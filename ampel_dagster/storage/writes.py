@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 from pymongo import UpdateOne
 from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge, OperationFailure, PyMongoError
 
@@ -20,6 +21,8 @@ _DUPLICATE_KEY = 11000
 _DOCUMENTS_PER_COMMAND = 1000
 #: The server's words for a document that is too deep or too large (in the command, grown, made by an upsert).
 _UNFIT = frozenset({15, 10334, 17419, 17420})
+#: Documents as dicts, or encoded.
+Documents = Sequence[Document] | Sequence[RawBSONDocument]
 #: Values to add, and the ids of the documents to add them to.
 Additions = Mapping[tuple[str, ...], Collection[int]] | Mapping[tuple[int, ...], Collection[int]]
 
@@ -34,7 +37,7 @@ def storage_errors(doing: str) -> Iterator[None]:
         raise StorageError(f"the database failed while {doing}: {text}") from error
 
 
-def insert_missing(collection: DocumentCollection, documents: Sequence[Document]) -> set[Any]:
+def insert_missing(collection: DocumentCollection, documents: Documents) -> set[Any]:
     """Insert documents that were not there a moment ago; return the ids that somebody else inserted meanwhile.
 
     Goes by the plain command and not by `insert_many`, which looks at every document in Python first (measured: a third
@@ -46,7 +49,7 @@ def insert_missing(collection: DocumentCollection, documents: Sequence[Document]
     return taken
 
 
-def _insert(collection: DocumentCollection, documents: Sequence[Document]) -> set[Any]:
+def _insert(collection: DocumentCollection, documents: Documents) -> set[Any]:
     command = {
         "insert": collection.name,
         "documents": list(documents),
@@ -64,7 +67,7 @@ def _insert(collection: DocumentCollection, documents: Sequence[Document]) -> se
     return _duplicates(collection, documents, errors, answer.get("writeConcernError"))
 
 
-def _insert_many(collection: DocumentCollection, documents: Sequence[Document]) -> set[Any]:
+def _insert_many(collection: DocumentCollection, documents: Documents) -> set[Any]:
     try:
         collection.insert_many(documents, ordered=False)
     except BulkWriteError as error:
@@ -74,7 +77,10 @@ def _insert_many(collection: DocumentCollection, documents: Sequence[Document]) 
 
 
 def _duplicates(
-    collection: DocumentCollection, documents: Sequence[Document], errors: Sequence[Document], concern: Any
+    collection: DocumentCollection,
+    documents: Documents,
+    errors: Sequence[Document],
+    concern: Any,
 ) -> set[Any]:
     other = [entry for entry in errors if entry["code"] != _DUPLICATE_KEY]
     if other or concern:

@@ -75,6 +75,10 @@ class AlertFilter(Unit, ABC):
 class T1Combiner(Unit, ABC):
     """T1: chooses which of a stock's datapoints make up a state."""
 
+    #: Whether a state to which points are added that are all newer than its own becomes itself and what `combine`
+    #: makes of these points alone. Where this holds, the older points of an object need not be read again.
+    grows: ClassVar[bool] = False
+
     @abstractmethod
     def combine(self, points: Sequence[tuple[int, Kind, float, int]]) -> Iterable[int]:
         """Ids of the state's datapoints.

@@ -1,6 +1,7 @@
 """The default combiner."""
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from ampel_dagster.model.datapoint import Kind
 from ampel_dagster.units.base import T1Combiner
@@ -12,6 +13,8 @@ class SimpleCombiner(T1Combiner):
     AMPEL's `ZiMongoMuxer` and `ZiT1Combiner` together: the survey may publish several candidates, or a reprocessed
     one, for one exposure. Forced photometry is measured on its own and competes with forced photometry only.
     """
+
+    grows: ClassVar[bool] = True
 
     def combine(self, points: Sequence[tuple[int, Kind, float, int]]) -> Iterable[int]:
         """Ids of the state's datapoints."""
