@@ -315,8 +315,13 @@ def _is_record(schema: Any) -> bool:
 def _long(target: str) -> list[str]:
     return [
         "n = b[p]",
-        "if n > 127: n, p = _varint(b, p)",
-        "else: p += 1",
+        "if n < 128: p += 1",
+        "else:",
+        "    m = b[p + 1]",
+        "    if m < 128:",
+        "        n = n & 127 | m << 7",
+        "        p += 2",
+        "    else: n, p = _varint(b, p)",
         f"{target} = (n >> 1) ^ -(n & 1)",
     ]
 

@@ -30,6 +30,8 @@ JD_2017 = 2457754.5
 _BANDS = {1: "g", 2: "r", 3: "i"}
 #: Data rights by programid: 1 public, 2 partnership, 3 Caltech and 0 engineering (published, by AMPEL's table).
 _RIGHTS = {1: ("ZTF_PUB",), 2: ("ZTF_PRIV",), 3: ("ZTF_PUB", "ZTF_PRIV"), 0: ("ZTF_PUB", "ZTF_PRIV")}
+#: Letters as the digits that Python gives a number of base 26.
+_DIGITS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "0123456789abcdefghijklmnop")
 _NAME = re.compile(r"ZTF([0-9]{2})([a-z]{7})")
 _BODY_TYPE_RANK = 1_000_000
 _MAG_PER_RELATIVE_FLUX = 2.5 / log(10)
@@ -69,9 +71,7 @@ class ZTF(Instrument):
         match = _NAME.fullmatch(name)
         if match is None:
             raise ValueError(f"{name!r} is no ZTF name (ZTF, two digits, seven letters)")
-        number = 0
-        for letter in match[2]:
-            number = number * 26 + ord(letter) - 97
+        number = int(match[2].translate(_DIGITS), 26)
         year = int(match[1]) - 17
         if not 0 <= year < 16:
             raise ValueError(f"{name!r} is of a year that has no stock id (2017 to 2032)")
