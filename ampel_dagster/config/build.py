@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from ampel_dagster.config.instance import Instance
 from ampel_dagster.config.problems import problems_of
 from ampel_dagster.config.spec import ChannelSpec, ProcessSpec, ProductSpec, SurveySpec, UnitSpec
 from ampel_dagster.instruments import INSTRUMENTS
@@ -43,6 +44,10 @@ class Builder:
             elif stream.survey in taken:
                 self._problem(file, "survey", f"{taken[stream.survey]} has it already", "keep one of the two")
             taken.setdefault(stream.survey, file)
+            if stream.schemas and not Instance(self._folder).path(stream.schemas.folder).is_dir():
+                self._problem(
+                    file, "schemas.folder", f"there is no folder {stream.schemas.folder}", "make it, or mend it"
+                )
         return dict(specs)
 
     def products(self, specs: Mapping[str, ProductSpec]) -> dict[str, Product]:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ampel_dagster.config.build import Builder
+from ampel_dagster.config.instance import Instance
 from ampel_dagster.config.problems import problems_of
 from ampel_dagster.config.spec import ChannelSpec, ProcessSpec, ProductSpec, SurveySpec
 from ampel_dagster.instruments import INSTRUMENTS
@@ -52,7 +53,8 @@ class Config:
 
     def instrument(self, survey: str) -> Instrument:
         """A reader of the survey's packets."""
-        return INSTRUMENTS[survey]()
+        schemas = self.stream(survey).schemas
+        return INSTRUMENTS[survey].with_schemas(Instance(self.folder).path(schemas.folder) if schemas else None)
 
     def rules(self, survey: str, channels: tuple[str, ...] = ()) -> list[ChannelRules]:
         """Rules of the given channels (none: all) that want something of a survey."""

@@ -6,7 +6,8 @@ of this folder; the rest of the platform knows this interface only.
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
@@ -27,6 +28,15 @@ class Instrument(ABC):
     stock_tags: ClassVar[tuple[str, ...]]
     #: Fields of a body that `light_curve` reads.
     light_curve_fields: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def with_schemas(cls, folder: Path | None) -> Self:
+        """The instrument as a stream wants it: `folder` holds schemas of packets that name theirs by a number.
+
+        Surveys whose packets bring their schema along have no use for it.
+        """
+        del folder
+        return cls()
 
     @abstractmethod
     def decode(self, packet: Packet) -> Iterator[Alert | AlertFormatError]:

@@ -12,19 +12,15 @@ from math import isfinite, log
 from operator import itemgetter
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ampel_dagster.instruments.avro_container import ContainerReader, Record
 from ampel_dagster.instruments.base import Instrument, as_float
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.model.ids import hash64
-from ampel_dagster.model.light_curve import LightCurve
+from ampel_dagster.model.light_curve import AB_ZERO_POINT_NJY, LightCurve
 from ampel_dagster.model.night import ut_night
 
-#: Zero point of AB magnitudes for fluxes in nJy: 2.5 log10(3631 Jy / 1 nJy).
-AB_ZERO_POINT_NJY = 31.4
 #: Julian date from which ZTF counts its candids (2017-01-01).
 JD_2017 = 2457754.5
 _BANDS = {1: "g", 2: "r", 3: "i"}
@@ -92,25 +88,7 @@ class ZTF(Instrument):
     def light_curve(self, stock: int, points: Sequence[DataPoint]) -> LightCurve:
         """Difference photometry; magnitudes are PSF magnitudes."""
         rows = [_photometry(point) for point in sorted(points, key=itemgetter(2))]
-        ids, jd, kind, band, *numbers, positive = zip(*rows, strict=True) if rows else ((),) * 12
-        mag, mag_err, limit, flux, flux_err, ra, dec = (np.array(column, dtype=np.float64) for column in numbers)
-        return LightCurve(
-            survey=self.survey,
-            stock=stock,
-            name=self.stock_name(stock),
-            id=np.array(ids, dtype=np.int64),
-            jd=np.array(jd, dtype=np.float64),
-            kind=np.array(kind, dtype="U11"),
-            band=np.array(band, dtype="U8"),
-            mag=mag,
-            mag_err=mag_err,
-            mag_limit=limit,
-            flux_njy=flux,
-            flux_err_njy=flux_err,
-            positive=np.array(positive, dtype=np.bool_),
-            ra_deg=ra,
-            dec_deg=dec,
-        )
+        return LightCurve.from_rows(self.survey, stock, self.stock_name(stock), rows)
 
     def _alert(self, packet: Packet, record: Record, version: str) -> Alert:
         head = record.part(0)
@@ -249,7 +227,7 @@ def _stamps(part: Mapping[str, Any]) -> Mapping[str, bytes]:
 
 
 def _photometry(point: DataPoint) -> tuple[Any, ...]:
-    """(id, jd, kind, band, mag, mag_err, mag_limit, flux_njy, flux_err_njy, ra, dec, positive) of one point."""
+    """Row of a light curve (`LightCurve.from_rows`) of one point."""
     body = point.body
     band = _BANDS.get(body.get("fid", 0), str(body.get("fid")))
     limit, kind = as_float(body, "diffmaglim"), point.kind
@@ -265,7 +243,7 @@ def _photometry(point: DataPoint) -> tuple[Any, ...]:
         mag = mag_err = flux = flux_err = float("nan")
         positive = True
     where = as_float(body, "ra"), as_float(body, "dec")
-    return point.id, point.jd, kind, band, mag, mag_err, limit, flux, flux_err, *where, positive
+    return point.id, point.jd, kind, band, mag, mag_err, limit, flux, flux_err, positive, *where
 
 
 def _forced_photometry(body: Mapping[str, Any]) -> tuple[float, float, float, float]:

@@ -1,13 +1,16 @@
 """Photometry of one stock, in the same columns for every survey."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+#: Zero point of AB magnitudes for fluxes in nJy: 2.5 log10(3631 Jy / 1 nJy).
+AB_ZERO_POINT_NJY = 31.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,13 @@ class LightCurve:
     positive: NDArray[np.bool_]
     ra_deg: Floats
     dec_deg: Floats
+
+    @classmethod
+    def from_rows(cls, survey: str, stock: int, name: str, rows: Iterable[tuple[Any, ...]]) -> Self:
+        """A light curve of rows that are sorted by time, with one value for each of `COLUMNS`."""
+        columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+        arrays = {key: np.array(column, dtype=_TYPES[key]) for key, column in zip(COLUMNS, columns, strict=True)}
+        return cls(survey, stock, name, **arrays)
 
     def __len__(self) -> int:
         return len(self.jd)
@@ -74,6 +84,24 @@ class LightCurve:
         columns: dict[str, Any] = {name: getattr(self, name) for name in COLUMNS}
         return pd.DataFrame(columns)
 
+    def flux_table(self) -> pd.DataFrame:
+        """Measured difference fluxes as fitting codes (sncosmo) take them: one row a detection or forced point.
+
+        Columns: `time` (Julian date, UTC), `band` (survey and band, as in ``ztfg``, ``lsstr``), `flux` and `fluxerr`,
+        `zp` (31.4: fluxes are in nJy), `zpsys` (``ab``). Points without a flux or its error are left out.
+        """
+        good = self.where((self.kind != "upper_limit") & np.isfinite(self.flux_njy) & (self.flux_err_njy > 0))
+        columns: dict[str, Any] = {
+            "time": good.jd,
+            "band": [f"{self.survey}{band}" for band in good.band],
+            "flux": good.flux_njy,
+            "fluxerr": good.flux_err_njy,
+            "zp": np.full(len(good), AB_ZERO_POINT_NJY),
+            "zpsys": ["ab"] * len(good),
+        }
+        return pd.DataFrame(columns)
+
 
 #: Names of the array columns, in order.
 COLUMNS = tuple(field.name for field in fields(LightCurve) if field.name not in ("survey", "stock", "name"))
+_TYPES = {name: "f8" for name in COLUMNS} | {"id": "i8", "kind": "U11", "band": "U8", "positive": "?"}

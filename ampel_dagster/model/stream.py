@@ -37,13 +37,20 @@ class Landing(_Strict):
     folder: str = Field(description="folder that is watched, relative to the instance")
 
 
+class Schemas(_Strict):
+    """Schemas of packets that name theirs by a number."""
+
+    folder: str = Field(description="folder with MAJOR/MINOR/*.avsc, relative to the instance")
+
+
 class Stream(_Strict):
     """One survey's packets."""
 
-    survey: str = Field(description="name of the instrument: ztf")
+    survey: str = Field(description="name of the instrument: ztf, lsst")
     start_date: date = Field(description="the first night that can exist")
     archive: Archive | None = Field(None, description="nightly files, for backfills")
     landing: Landing | None = Field(None, description="folder that is watched for new files")
+    schemas: Schemas | None = Field(None, description="schemas of packets that name theirs by a number (lsst)")
     cutouts: Literal["off", "accepted"] = Field("off", description="whether stamps of accepted alerts are kept")
     cutout_days: int | None = Field(90, ge=1, description="days for which stamps are kept; null: for ever")
     rejected_days: int = Field(
