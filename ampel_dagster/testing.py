@@ -1,4 +1,4 @@
-"""Made-up ZTF packets for tests, demos and benchmarks: nothing of a real survey is needed.
+"""Made-up packets, mostly of ZTF, for tests, demos and benchmarks: nothing of a real survey is needed.
 
 Two ways::
 
@@ -10,6 +10,9 @@ Two ways::
 
 The survey knows variable stars, supernovae in their host galaxies, asteroids and artefacts. Its objects go on
 from night to night: the alerts of one night are in the histories of the next. All is a function of the seed.
+
+Packets of Rubin are made one by one: `make_lsst_alert`, with `make_dia_source` and `make_dia_forced_source` for its
+history; they are JSON at once, or frames by a `FrameWriter` and a folder of Rubin's schemas.
 """
 
 import os
@@ -22,9 +25,11 @@ from typing import Any
 
 import pandas as pd
 
+from ampel_dagster.instruments.lsst_encode import FrameWriter
 from ampel_dagster.instruments.ztf_encode import encode_packet
 from ampel_dagster.instruments.ztf_schema import CANDIDATE, PRV_CANDIDATE, field_names
 from ampel_dagster.simulation.exposures import BANDS, Frame, Place
+from ampel_dagster.simulation.lsst_packets import make_dia_forced_source, make_dia_source, make_lsst_alert
 from ampel_dagster.simulation.packets import (
     Detection,
     Record,
@@ -38,13 +43,17 @@ from ampel_dagster.simulation.stamps import stamps
 from ampel_dagster.simulation.survey import ALERTS_PER_SLOT, SimulatedAlert, Survey
 
 __all__ = [
+    "FrameWriter",
     "SimulatedAlert",
     "Survey",
     "encode_packet",
     "host_catalog",
     "make_alert",
     "make_detection",
+    "make_dia_forced_source",
+    "make_dia_source",
     "make_limit",
+    "make_lsst_alert",
     "simulate_night",
     "survey_of",
     "write_archive",

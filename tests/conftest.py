@@ -15,6 +15,7 @@ from ampel_dagster.config.load import Config, load
 from ampel_dagster.storage import figures
 from ampel_dagster.storage.server import EmbeddedServer
 from ampel_dagster.storage.store import Store
+from ampel_dagster.testing import FrameWriter
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -30,6 +31,36 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("the folder with real packets is not there (../shared/data)")
     return DATA
+
+
+class Rubin:
+    """A real alert of Rubin's, the official made-up ones, and the schemas."""
+
+    def __init__(self, folder: Path) -> None:
+        self.schemas = folder / "schema"
+        self.file = folder / "alert_169641461369274412.json"
+        #: The real alert as JSON.
+        self.json = self.file.read_bytes()
+        #: Containers of one and the same alert, by version of their schema.
+        self.fakes = {
+            version: (self.schemas / version.replace(".", "/") / "sample_data" / "fakeAlert.avro").read_bytes()
+            for version in ("7.4", "9.0", "10.0", "11.0")
+        }
+
+    @property
+    def alert(self) -> dict[str, Any]:
+        """The real alert, as its schema has it: without a key that a broker added."""
+        return {key: value for key, value in json.loads(self.json).items() if key != "_hpx"}
+
+    def frame(self, packet: Mapping[str, Any] | None = None, version: str = "9.0") -> bytes:
+        """A packet, by default the real alert, as Rubin's stream carries it."""
+        return FrameWriter(self.schemas, version).encode(self.alert if packet is None else packet)
+
+
+@pytest.fixture(scope="session")
+def rubin(data: Path) -> Rubin:
+    """Packets of Rubin."""
+    return Rubin(data / "lsst")
 
 
 @pytest.fixture(scope="session")

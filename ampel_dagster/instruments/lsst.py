@@ -288,13 +288,13 @@ _NUMBERS = frozenset({"midpointMjdTai", "ra", "dec", "psfFlux", "psfFluxErr"})
 
 
 def _storable(key: str, value: Any) -> bool:
+    if "\0" in key or not _is_text(key):
+        return False
     if isinstance(value, str):
-        return key not in _NUMBERS and not (set(key + value) & {"\0"}) and _is_text(key + value)
-    if key == "band":
-        return value is None
+        return key not in _NUMBERS and _is_text(value)
     if isinstance(value, int):
-        return -(1 << 63) <= value < 1 << 63 and _is_text(key)
-    return (value is None or isinstance(value, float)) and _is_text(key)
+        return key != "band" and -(1 << 63) <= value < 1 << 63
+    return value is None or (isinstance(value, float) and key != "band")
 
 
 def _is_text(value: str) -> bool:
@@ -321,7 +321,9 @@ def _photometry(point: DataPoint) -> tuple[Any, ...]:
     """Row of a light curve (`LightCurve.from_rows`) of one point."""
     body = point.body
     flux, error = as_float(body, "psfFlux"), as_float(body, "psfFluxErr")
-    negative = body.get("isNegative", body.get("is_negative"))
+    negative = body.get("isNegative")
+    if negative is None:
+        negative = body.get("is_negative")  # up to version 7
     positive = not negative if negative is not None else not flux < 0
     limit = AB_ZERO_POINT_NJY - 2.5 * log10(_LIMIT_SIGMA * error) if 0 < error < float("inf") else float("nan")
     # A detection has been found by the survey; of a forced measurement it is not known whether there is anything.

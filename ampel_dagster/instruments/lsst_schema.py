@@ -57,6 +57,8 @@ class FrameReader:
         path = self._find(number)
         try:
             schema = _plain(load_schema(str(path), _write_hint=False))
+            if not isinstance(schema, dict):
+                raise ValueError("it is no record")
         except (OSError, SchemaRepositoryError, *DECODE_ERRORS) as error:
             message = f"{path} cannot be used ({type(error).__name__}: {error})"
             raise AlertFormatError("INVALID_SCHEMA", message) from error
