@@ -68,13 +68,14 @@ def main() -> None:
 
 @main.command()
 @click.option("--alerts", type=click.Path(path_type=Path), help="Real packets (file or folder), not simulated ones.")
+@click.option("--survey", help="Survey of these packets; default: the only one in streams/.")
 @click.option("--night", default="2026-11-01", show_default=True, help="Night to simulate, YYYY-MM-DD.")
 @click.option("--number", default=200, show_default=True, help="Alerts to simulate, about.")
 @click.option("--keep-server", is_flag=True, help="Leave the embedded database running.")
 @_examples("ampel-dagster demo", "ampel-dagster demo --alerts ztf_public_20180819.tar.gz")
-def demo(alerts: Path | None, night: str, number: int, keep_server: bool) -> None:
+def demo(alerts: Path | None, survey: str | None, night: str, number: int, keep_server: bool) -> None:
     """Run T0 to T3 over a night, and say where the report lies."""
-    ingesting.demo(alerts, night, number, keep_server=keep_server)
+    ingesting.demo(alerts, survey, night, number, keep_server=keep_server)
 
 
 @main.command()
@@ -95,9 +96,9 @@ def init(folder: Path) -> None:
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--channel", "channels", multiple=True, help="Only for this channel (repeatable); default: all.")
-@click.option("--survey", default="ztf", show_default=True, help="Survey that the packets are of.")
+@click.option("--survey", help="Survey that the packets are of; default: the only one in streams/.")
 @_examples("ampel-dagster ingest ztf_public_20180819.tar.gz", "ampel-dagster ingest night1/ night2/ --channel BRIGHT")
-def ingest(paths: tuple[Path, ...], channels: tuple[str, ...], survey: str) -> None:
+def ingest(paths: tuple[Path, ...], channels: tuple[str, ...], survey: str | None) -> None:
     """Bring packets (files or folders) through T0, T1 and T2: the job `ingest`, in this process."""
     ingesting.ingest(paths, channels, survey)
 
@@ -106,13 +107,13 @@ def ingest(paths: tuple[Path, ...], channels: tuple[str, ...], survey: str) -> N
 @click.option("--channel", "channels", multiple=True, help="Channel (repeatable); default: all.")
 @click.option("--nights", required=True, help="First and last night, YYYY-MM-DD..YYYY-MM-DD, or one night.")
 @click.option("--product", "products", multiple=True, help="Only this T2 product (repeatable).")
-@click.option("--survey", default="ztf", show_default=True, help="Survey, as in streams/.")
+@click.option("--survey", help="Survey, as in streams/; default: the only one there.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_examples(
     "ampel-dagster backfill --channel BRIGHT --nights 2018-08-01..2018-08-31",
     "ampel-dagster backfill --nights 2018-08-19 --product light_curve_summary --yes",
 )
-def backfill(channels: tuple[str, ...], nights: str, products: tuple[str, ...], survey: str, yes: bool) -> None:
+def backfill(channels: tuple[str, ...], nights: str, products: tuple[str, ...], survey: str | None, yes: bool) -> None:
     """Reprocess archived nights for channels: shows the cost, asks, then runs night after night."""
     ingesting.backfill(channels, nights, products, survey, yes=yes)
 
@@ -135,9 +136,9 @@ def provenance(stock: str) -> None:
 
 @main.command()
 @click.argument("nights", nargs=-1)
-@click.option("--survey", default="ztf", show_default=True, help="Survey, as in streams/.")
+@click.option("--survey", help="Survey, as in streams/; default: the only one there.")
 @_examples("ampel-dagster ledger 2018-08-19")
-def ledger(nights: tuple[str, ...], survey: str) -> None:
+def ledger(nights: tuple[str, ...], survey: str | None) -> None:
     """Account for the packets of NIGHTS (default: all), by source: read = new + known + rejected + quarantined."""
     looking.ledger(nights, survey)
 
@@ -182,11 +183,11 @@ def t2_status(as_json: bool) -> None:
 @click.option("--code", type=int, help="Documents with this code, as in -4 for exceptions.")
 @click.option("--stock", help="Documents of this object.")
 @click.option("--night", help="Documents of this night, YYYY-MM-DD.")
-@click.option("--survey", default="ztf", show_default=True, help="Survey, as in streams/.")
+@click.option("--survey", help="Survey, as in streams/; default: the only one there.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_examples("ampel-dagster t2 reset --product light_curve_summary --code -4")
 def t2_reset(
-    product: str | None, code: int | None, stock: str | None, night: str | None, survey: str, yes: bool
+    product: str | None, code: int | None, stock: str | None, night: str | None, survey: str | None, yes: bool
 ) -> None:
     """Make T2 documents tickets again. Results that are there stay readable until the new ones come."""
     tickets.reset(product, code, stock, night, survey, yes=yes)

@@ -93,8 +93,14 @@ class Base:
             for id_ in found.stocks.all_ids():
                 yield Transient(found, found.stocks.load([id_])[id_])
 
-    def results(self, product: str, channel: str, night: str, survey: str = "ztf") -> pd.DataFrame:
-        """Results of a product for a channel and night: one row a result, nested fields with dots."""
+    def results(self, product: str, channel: str, night: str, survey: str = "") -> pd.DataFrame:
+        """Results of a product for a channel and night: one row a result, nested fields with dots.
+
+        `survey`: by default the only one that has a stream. Raises UserError where it has to be said.
+        """
+        if not survey and len(self.config.surveys) != 1:
+            raise UserError(f"say which survey; there are: {', '.join(self.config.surveys) or 'none'}")
+        survey = survey or self.config.surveys[0]
         rows: list[dict[str, Any]] = list(result_rows(self.store.survey(survey), product, [channel], [night]))
         return pd.DataFrame(rows)
 

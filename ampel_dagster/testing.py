@@ -43,6 +43,7 @@ from ampel_dagster.simulation.stamps import stamps
 from ampel_dagster.simulation.survey import ALERTS_PER_SLOT, SimulatedAlert, Survey
 
 __all__ = [
+    "SIMULATED_SURVEY",
     "FrameWriter",
     "SimulatedAlert",
     "Survey",
@@ -59,6 +60,8 @@ __all__ = [
     "write_archive",
 ]
 
+#: The survey of which nights are simulated.
+SIMULATED_SURVEY = "ztf"
 _JD, _RA, _DEC = 2458349.7, 150.0, 20.0
 _FIELD, _RCID = 400, 20
 #: A faint galaxy beside the object, no star, no asteroid.

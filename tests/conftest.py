@@ -133,7 +133,7 @@ class Platform:
         self.defs = build(self.config)
         self.history = dg.DagsterInstance.ephemeral()
         self.store = Store.open(uri, self.database)
-        self.store.prepare(("ztf",))
+        self.store.prepare(tuple({"ztf", *self.config.surveys}))
         self.ztf = self.store.survey("ztf")
 
     @contextmanager
@@ -153,9 +153,11 @@ class Platform:
         with self.entered():
             return self.defs.resolve_job_def(job).execute_in_process(run_config={**quiet, **(config or {})}, **options)
 
-    def ingest(self, *paths: Path, channels: tuple[str, ...] = (), **more: Any) -> "dg.ExecuteInProcessResult":
+    def ingest(
+        self, *paths: Path, channels: tuple[str, ...] = (), survey: str = "ztf", **more: Any
+    ) -> "dg.ExecuteInProcessResult":
         """Run the job `ingest` over files."""
-        config = {"survey": "ztf", "paths": [str(path) for path in paths], "channels": list(channels)}
+        config = {"survey": survey, "paths": [str(path) for path in paths], "channels": list(channels)}
         return self.run("ingest", {"ops": {"ingest_packets": {"config": config}}}, **more)
 
     def materialized(self, *key: str) -> list[tuple[str, dict[str, Any]]]:

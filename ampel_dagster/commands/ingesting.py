@@ -27,7 +27,7 @@ from ampel_dagster.storage import figures
 from ampel_dagster.storage.server import EmbeddedServer
 from ampel_dagster.units.bound import in_order
 
-#: Typical size of a ZTF packet in a gzipped archive, for previews.
+#: Typical size of a packet with stamps in a gzipped archive, for previews.
 _PACKET_BYTES = 50_000
 #: Partitions that one run of a backfill takes.
 _PARTITIONS_PER_RUN = 400
@@ -35,12 +35,12 @@ _PARTITIONS_PER_RUN = 400
 _CLOCK_S = 1.0
 
 
-def ingest(paths: Sequence[Path], channels: Sequence[str], survey: str) -> None:
+def ingest(paths: Sequence[Path], channels: Sequence[str], survey: str | None) -> None:
     """Run the job `ingest` over files and folders."""
     files = list_files([path.expanduser() for path in paths])
     with session() as current:
         known("channel", channels, list(current.config.channels))
-        survey_of(current.config, survey)
+        survey = survey_of(current.config, survey)
         if not current.config.rules(survey, tuple(channels)):
             raise UserError(f"no channel asks for {survey}; add a block '{survey}:' to a file in channels/")
     tally = _ingest(current.instance, [path.expanduser().resolve() for path in paths], channels, survey, len(files))
@@ -84,12 +84,12 @@ def _progress(title: str) -> Iterator[Any]:
         yield lambda text: progress.update(task, description=f"{title}: {text}")
 
 
-def backfill(channels: Sequence[str], nights: str, products: Sequence[str], survey: str, *, yes: bool) -> None:
+def backfill(channels: Sequence[str], nights: str, products: Sequence[str], survey: str | None, *, yes: bool) -> None:
     """Reprocess archived nights, one run a group of nights that have a file."""
     first, last = parse_nights(nights)
     instance = locate()
     config = load(instance.folder)
-    survey_of(config, survey)
+    survey = survey_of(config, survey)
     known("channel", channels, list(config.channels))
     known("product", products, list(config.products))
     rules = config.rules(survey, tuple(channels))
@@ -213,15 +213,19 @@ def _cost_table(
     return table
 
 
-def demo(alerts: Path | None, night: str, number: int, *, keep_server: bool) -> None:
+def demo(alerts: Path | None, survey: str | None, night: str, number: int, *, keep_server: bool) -> None:
     """A night from packets to report."""
+    from ampel_dagster.testing import SIMULATED_SURVEY
+
     instance = locate()
     config = load(instance.folder)
     if not config.surveys or not config.channels:
         raise UserError(f"the demo needs a stream and a channel; {instance.folder} lacks one of them")
     if parse_nights(night, "--night") != (night, night):
         raise UserError(f"--night {night}: the demo takes one night, YYYY-MM-DD")
-    _check_nights(config, config.surveys[0], night, night)
+    # What is simulated is ZTF's, whatever other surveys there are.
+    survey = survey_of(config, SIMULATED_SURVEY if alerts is None else survey)
+    _check_nights(config, survey, night, night)
     server = EmbeddedServer(instance.folder)
     started = server.uri is None
     start = time()
@@ -229,13 +233,13 @@ def demo(alerts: Path | None, night: str, number: int, *, keep_server: bool) -> 
         if alerts is not None:
             files = list_files([alerts.expanduser()])
             console.print(f"T0 to T2: the job [bold]ingest[/bold] over {escape(str(alerts))} …")
-            _ingest(instance, [alerts.expanduser().resolve()], (), config.surveys[0], len(files))
+            _ingest(instance, [alerts.expanduser().resolve()], (), survey, len(files))
             console.print("T3: the job [bold]react[/bold] …")
             run_job(instance, "react")
         else:
-            _demo_assets(instance, config, night, number)
+            _demo_assets(instance, config, survey, night, number)
         with session() as current:
-            out.print(summary_table(current, config.surveys[0]))
+            out.print(summary_table(current, survey))
             _say_where(current, start)
             if not any(current.store.survey(survey).ledger.alert.find_one({}) for survey in config.surveys):
                 raise UserError("no channel accepted any alert; `ampel-dagster ledger` accounts for the packets")
@@ -244,13 +248,13 @@ def demo(alerts: Path | None, night: str, number: int, *, keep_server: bool) -> 
             server.stop()
 
 
-def _demo_assets(instance: Instance, config: Config, night: str, number: int) -> None:
+def _demo_assets(instance: Instance, config: Config, survey: str, night: str, number: int) -> None:
     """Simulate a night into the archive, and materialize the assets of all channels for it."""
     from ampel_dagster.testing import simulate_night, write_archive
 
-    archive = config.stream(config.surveys[0]).archive
+    archive = config.stream(survey).archive
     if archive is None:
-        raise UserError("the demo needs archive: in streams/ztf.yaml; or give packets with --alerts")
+        raise UserError(f"the demo needs archive: in streams/{survey}.yaml; or give packets with --alerts")
     path = instance.path(archive.folder) / archive.file_name(night)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

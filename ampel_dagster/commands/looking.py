@@ -71,10 +71,10 @@ def _results(codes: Mapping[int, int]) -> str:
     return f"{good} ({rest})" if rest else str(good)
 
 
-def ledger(nights: Sequence[str], survey: str) -> None:
+def ledger(nights: Sequence[str], survey: str | None) -> None:
     """The ledger, by source."""
     with session() as current:
-        survey_of(current.config, survey)
+        survey = survey_of(current.config, survey)
         report = audit.ledger(current.store, survey, nights)
         if not report.rows:
             out.print("nothing was read" + (f" for {', '.join(nights)}" if nights else ""))

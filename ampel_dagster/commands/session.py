@@ -58,7 +58,13 @@ def known(kind: str, names: Sequence[str], there: Sequence[str]) -> None:
             raise UserError(f"no {kind} is called {name!r}; {hint}")
 
 
-def survey_of(config: Config, survey: str) -> str:
-    """A survey that has a stream, or UserError."""
-    known("survey", [survey], config.surveys)
-    return survey
+def survey_of(config: Config, survey: str | None) -> str:
+    """A survey that has a stream, by default the only one; else UserError."""
+    if survey is not None:
+        known("survey", [survey], config.surveys)
+        return survey
+    if not config.surveys:
+        raise UserError("there is no survey; add a file to streams/")
+    if len(config.surveys) > 1:
+        raise UserError(f"which survey? say --survey and one of: {', '.join(config.surveys)}")
+    return config.surveys[0]

@@ -37,14 +37,15 @@ def status(*, as_json: bool) -> None:
 
 
 def reset(
-    product: str | None, code: int | None, stock: str | None, night: str | None, survey: str, *, yes: bool
+    product: str | None, code: int | None, stock: str | None, night: str | None, survey: str | None, *, yes: bool
 ) -> None:
     """Make documents tickets again, after asking."""
     if product is None and code is None and stock is None and night is None:
         raise UserError("say which: --product, --code, --stock or --night")
     with session() as current:
         config = current.config
-        survey_of(config, survey)
+        owner = find_stock(config, current.store, stock) if stock is not None else None
+        survey = survey_of(config, survey or (owner[0] if owner else None))
         tickets = current.store.survey(survey).tickets
         where: Document = {}
         if product is not None:
@@ -52,8 +53,8 @@ def reset(
             where["product_id"] = config.products[product].id
         if code is not None:
             where["code"] = code
-        if stock is not None:
-            where["stock"] = find_stock(config, current.store, stock)[1].id
+        if owner is not None:
+            where["stock"] = owner[1].id
         if night is not None:
             where |= in_partitions(list(config.channels), [night])
         number = tickets.collection.count_documents(where)
