@@ -9,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import ClassVar
 
 import click
 import pytest
@@ -20,7 +21,7 @@ from ampel_dagster.config.instance import Instance
 from ampel_dagster.storage.connect import connect
 from ampel_dagster.storage.server import EmbeddedServer
 from ampel_dagster.storage.store import Store
-from ampel_dagster.testing import make_alert, write_archive
+from ampel_dagster.testing import make_alert, make_dia_source, make_lsst_alert, write_archive
 from ampel_dagster.units.t2.light_curve_summary import LightCurveSummary
 from ampel_dagster.units.t3.transient_table import TransientTable
 
@@ -661,6 +662,38 @@ class TestDemo:
 
     def test_instance_without_channels(self, make_instance, mongo_uri):
         assert "the demo needs a stream and a channel" in Shell(make_instance(), mongo_uri).error("demo")
+
+
+class TestSurveys:
+    LSST: ClassVar = {
+        "streams/lsst.yaml": {"survey": "lsst", "start_date": "2025-06-01"},
+        "channels/RUBIN.yaml": {"channel": "RUBIN", "lsst": {"t2": ["summary"]}},
+    }
+
+    def test_the_only_survey_needs_no_name(self, make_instance, mongo_uri, tmp_path):
+        shell = Shell(make_instance({}, {**self.LSST, "streams/ztf.yaml": None}), mongo_uri)
+        file = tmp_path / "alert.json"
+        file.write_text(json.dumps(make_lsst_alert(history=[make_dia_source(mjd_tai=61000.25)])))
+        assert "alert.json │ 1    │ 1" in shell.ok("ingest", file)
+        assert "alert.json │ 1    │ 1" in shell.ok("ledger", "2025-11-22")
+        assert shell.counts()["lsst"]["t0"]["detections"] == 2
+        assert "stock 169562325793636358" in shell.ok("provenance", "169562325793636358")
+        assert "1 documents are tickets" in shell("t2", "reset", "--stock", "169562325793636358", "--yes").stderr
+        # What is simulated is another survey's.
+        assert "no survey is called 'ztf'" in shell.error("demo")
+
+    def test_of_several_one_must_be_named(self, make_instance, mongo_uri, tmp_path):
+        shell = Shell(make_instance({"A": {}}, self.LSST), mongo_uri)
+        file = tmp_path / "alert.json"
+        file.write_text(json.dumps(make_lsst_alert()))
+        told = "error: which survey? say --survey and one of: lsst, ztf"
+        assert shell.error("ingest", file) == told
+        assert shell.error("backfill", "--nights", NIGHT) == told
+        assert shell.error("ledger") == told
+        assert shell.error("t2", "reset", "--code", "-4") == told
+        assert "alert.json │ 1    │ 1" in shell.ok("ingest", file, "--survey", "lsst")
+        # An object tells its survey by itself.
+        assert "1 documents are tickets" in shell("t2", "reset", "--stock", "169562325793636358", "--yes").stderr
 
 
 class TestDev:

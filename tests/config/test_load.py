@@ -429,6 +429,15 @@ def test_survey_without_stream_is_a_problem(tmp_path: Path) -> None:
     assert (problem.file, problem.key, problem.remedy) == ("channels/BRIGHT.yaml", "ztf", "add streams/ztf.yaml")
 
 
+def test_folder_of_schemas_must_be_there(tmp_path: Path) -> None:
+    stream = {"streams/lsst.yaml": "{survey: lsst, start_date: 2025-06-01, schemas: {folder: avsc}}"}
+    (problem,) = problems(tmp_path, stream)
+    assert (problem.file, problem.key) == ("streams/lsst.yaml", "schemas.folder")
+    assert "there is no folder avsc" in problem.message
+    (tmp_path / "avsc").mkdir()
+    assert good(tmp_path, **stream).instrument("lsst").survey == "lsst"
+
+
 def test_circle_is_one_problem(tmp_path: Path) -> None:
     circle = {f"t2/p{n}.yaml": f"unit: LightCurveSummary\nrequires: [p{(n + 1) % 3}]" for n in range(3)}
     (problem,) = problems(tmp_path, circle)

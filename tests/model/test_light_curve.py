@@ -70,3 +70,31 @@ def test_table_has_one_row_a_point(curve: LightCurve) -> None:
     assert isinstance(frame, pd.DataFrame)
     frame.loc[0, "mag"] = 1.0
     assert curve.mag[0] == 18.0
+
+
+def test_fluxes_for_fitting_codes(curve: LightCurve) -> None:
+    """Limits have no flux; a point of which flux or error is unknown is no use."""
+    table = curve.flux_table()
+    assert list(table) == ["time", "band", "flux", "fluxerr", "zp", "zpsys"]
+    assert table["time"].tolist() == [1.0, 3.0, 4.0]
+    assert table["band"].tolist() == ["ztfr", "ztfg", "ztfr"]
+    assert table["flux"].tolist() == [1.0, -2.0, 3.0]
+    assert table["fluxerr"].tolist() == [0.1, 0.1, 0.1]
+    assert set(table["zp"]) == {31.4}
+    assert set(table["zpsys"]) == {"ab"}
+    curve.flux_err_njy[0] = NAN
+    curve.flux_njy[2] = NAN
+    assert curve.flux_table()["time"].tolist() == [4.0]
+
+
+def test_rows_become_columns() -> None:
+    rows = [(BIG, 1.5, "detection", "r", 18.0, 0.1, 20.0, 1.0, 0.1, True, 150.0, 20.0)]
+    curve = LightCurve.from_rows("ztf", 7, "ZTF18aaaaaaa", rows)
+    assert [getattr(curve, name)[0] for name in COLUMNS] == list(rows[0])
+    assert (curve.id.dtype, curve.jd.dtype, curve.positive.dtype) == (np.int64, np.float64, np.bool_)
+    empty = LightCurve.from_rows("ztf", 7, "ZTF18aaaaaaa", [])
+    assert len(empty) == 0
+    assert [getattr(empty, name).dtype.kind for name in COLUMNS] == [
+        getattr(curve, name).dtype.kind for name in COLUMNS
+    ]
+    assert len(empty.flux_table()) == 0

@@ -204,8 +204,12 @@ def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
     assert list_files([path, tmp_path, path]) == [path]
 
 
-@pytest.mark.parametrize("name", ["1.avro", "night.tar", "night.tar.gz", "night.tgz"])
-def test_kinds_of_files(name: str) -> None:
+@pytest.mark.parametrize(
+    "suffix",
+    ["avro", "tar", "tar.gz", "tgz", "json", "json.gz", "jsonl", "jsonl.gz", "ndjson", "ndjson.gz", "parquet"],
+)
+def test_kinds_of_files(suffix: str) -> None:
+    name = f"night.{suffix}"
     assert is_alert_file(Path(name))
     assert not is_alert_file(Path(f".{name}"))
     assert not is_alert_file(Path(f"{name}.part"))
