@@ -96,6 +96,8 @@ class Batches:
 
     def stored(self, survey: str, channels: Sequence[str], nights: Sequence[str]) -> list[int]:
         """Batches of these channels and nights whose states are still to come."""
+        if not channels:
+            return []  # none of the run's channels asks for this survey
         touched = [{f"touched.{channel}": {"$exists": True}} for channel in channels]
         query = {"state": "stored", "survey": survey, "nights": {"$in": list(nights)}, "$or": touched}
         return [d["_id"] for d in self._read.find(query, {"_id": 1})]

@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import random
 import shutil
 import struct
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 from astropy.time import Time
 
@@ -108,6 +111,18 @@ def test_frames_of_all_versions(rubin, version: str) -> None:
     assert (alert.id, alert.stock) == (sent["diaSourceId"], OBJECT)
     assert [point.kind for point in alert.points] == ["detection", "forced", "detection"]
     assert alert.rank == {"7.4": 704, "9.0": 900, "10.0": 1000, "11.0": 1100}[version]
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+def test_a_container_with_several_alerts(rubin, codec: str) -> None:
+    writer, buffer = FrameWriter(rubin.schemas, "11.0"), BytesIO()
+    sent = [make_lsst_alert(object_id=n, history=[make_dia_source(mjd_tai=61000.25, object_id=n)]) for n in (1, 2, 3)]
+    fastavro.writer(buffer, writer.schema, [writer.complete(packet) for packet in sent], codec=codec)
+    found = list(LSST().decode(Packet(buffer.getvalue(), "test", 0)))
+    assert all(isinstance(alert, Alert) for alert in found)
+    assert [(alert.id, alert.stock, len(alert.points), alert.rank) for alert in found] == [
+        (packet["diaSourceId"], number, 2, 1100) for number, packet in enumerate(sent, 1)
+    ]
 
 
 # --- the number of the schema decides
@@ -376,3 +391,20 @@ def test_a_frame_cut_anywhere_is_refused(rubin) -> None:
     whole = rubin.frame()
     for cut in [*range(6, 600, 7), len(whole) // 2]:
         assert refused(whole[:cut], rubin.schemas)[0] in ("UNREADABLE", "INVALID_FIELD")
+
+
+def test_a_damaged_frame_raises_nothing(rubin) -> None:
+    """A frame has no checksum: a changed bit may go unnoticed, but never further than the packet."""
+    chance, instrument = random.Random(1), LSST(rubin.schemas)
+    whole = rubin.frame(make_lsst_alert(history=[make_dia_source(mjd_tai=61000.25)] * 3))
+    for _ in range(1500):
+        data = bytearray(whole)
+        data[chance.randrange(5, len(data))] ^= 1 << chance.randrange(8)
+        (found,) = instrument.decode(Packet(bytes(data), "test", 0))
+        if isinstance(found, Alert):
+            try:
+                points = found.points
+            except AlertFormatError:
+                continue
+            assert len({point.id for point in points}) == len(points)
+            assert len(instrument.light_curve(found.stock, points)) == len(points)

@@ -179,3 +179,26 @@ def test_the_other_survey_does_not_notice(platform):
     assert found["ztf"]["t2"] == {"summary": {"0": 2}, "near": {"0": 2}}
     assert {d["channel"][0] for d in platform.ztf.ledger.alert.find()} == {"OPTICAL"}
     assert Base(platform.store, platform.config)["ZTF18aaaaaab"].stock.survey == "ztf"
+
+
+def test_nights_of_an_archive(make_platform):
+    """The assets, for a night as Rubin counts them; its file holds one packet a line."""
+    archive = {"folder": "archive", "pattern": "lsst_{night:%Y%m%d}.jsonl"}
+    stream = {"survey": "lsst", "start_date": "2025-06-01", "archive": archive}
+    platform = make_platform(
+        {}, {"streams/lsst.yaml": stream, **channel("ALL", "lsst", {"t2": ["summary"]}, t3=["table"])}
+    )
+    # Before and after midnight, and in the morning: one night. Noon begins the next one.
+    times = (60999.99, 61000.01, 61000.45)
+    alerts = [make_lsst_alert(object_id=n, mjd_tai=time) for n, time in enumerate(times, 1)]
+    text = "\n".join(json.dumps(alert) for alert in alerts)
+    (platform.folder / "archive" / "lsst_20251120.jsonl").write_text(text + "\nno packet\n")
+    platform.run("reprocess", partition="ALL|2025-11-20")
+    found = platform.counts()
+    assert (found["lsst"]["alert"], found["lsst"]["t1"]["total"], found["quarantine"]) == (3, 3, 1)
+    assert found["lsst"]["t2"] == {"summary": {"0": 3}}
+    assert {d["night"] for d in platform.store.survey("lsst").ledger.alert.find()} == {"2025-11-20"}
+    assert [partition for partition, _ in platform.materialized("lsst", "t2", "summary")] == ["ALL|2025-11-20"]
+    platform.run("report", partition="ALL|2025-11-20")
+    (table,) = (platform.folder / "reports" / "table" / "ALL" / "2025-11-20").glob("*.csv")
+    assert [(row["name"], row["summary.ndet"]) for row in csv.DictReader(table.open())] == [(n, "1") for n in "123"]

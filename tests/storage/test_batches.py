@@ -74,6 +74,7 @@ def test_batch_whose_states_are_to_come_is_nobodys_news(batches: Batches) -> Non
     assert sorted(batches.stored("ztf", ["A"], [NIGHT, NEXT])) == [1, 2]
     assert sorted(batches.stored("ztf", ["A", "B"], [NIGHT])) == [1, 3]
     assert batches.stored("lsst", ["A"], [NIGHT]) == []
+    assert batches.stored("ztf", [], [NIGHT]) == []
     assert batches.finish_stored([1, 99]) == 1
     assert new(batches) == [1]
     assert batches.finish_stored([1]) == 0
