@@ -211,7 +211,8 @@ def _points(
 
 
 def _detection(right: str, raw: Mapping[str, Any], rank: int) -> DataPoint:
-    body = {key: value for key, value in raw.items() if key != "diaSourceId"}
+    body = dict(raw)
+    body.pop("diaSourceId", None)
     jd, sensor = utc_jd(float(raw["midpointMjdTai"])), _integer(raw, "detector")
     tag = tags(right, raw.get("band"), "LSST_DP")
     return DataPoint(_integer(raw, "diaSourceId"), "detection", jd, sensor, tag, rank, body)
