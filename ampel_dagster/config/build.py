@@ -144,7 +144,7 @@ class Builder:
             file = f"channels/{name}.yaml"
             for process in spec.t3:
                 self._known(file, "t3", process, processes, "t3")
-            self._check_access(file, spec.access)
+            self._check_access(file, spec.access, list(blocks))
             rules = {}
             for survey, block in blocks.items():
                 if survey not in surveys:
@@ -214,14 +214,20 @@ class Builder:
             self._problem(file, key, f"there is no {folder}/{name}.yaml", remedy)
         return False
 
-    def _check_access(self, file: str, access: Sequence[str]) -> None:
-        """A right that no survey has is a spelling mistake, and would hide everything."""
+    def _check_access(self, file: str, access: Sequence[str], surveys: Sequence[str]) -> None:
+        """A right that no survey has is a spelling mistake; access without a right of a survey hides all of it."""
         known = sorted({tag for instrument in INSTRUMENTS.values() for tag in _rights(instrument)})
         for right in access:
             if right not in known:
                 near = get_close_matches(right, known, n=1, cutoff=0.5)
                 remedy = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
                 self._problem(file, "access", f"no survey has the right {right!r}", remedy)
+        for survey in surveys if access else ():
+            instrument = INSTRUMENTS[survey]
+            # One that is misspelt has been reported.
+            if set(access) <= set(known) and not instrument.rights.intersection(access):
+                remedy = f"add {' or '.join(sorted(instrument.rights))}"
+                self._problem(file, "access", f"holds no right of {survey}, so that nothing of it is seen", remedy)
 
     def _check_path(self, file: str, key: str, path: str, products: Mapping[str, Product]) -> None:
         head, _, rest = path.partition(".")

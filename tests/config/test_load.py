@@ -438,6 +438,20 @@ def test_folder_of_schemas_must_be_there(tmp_path: Path) -> None:
     assert good(tmp_path, **stream).instrument("lsst").survey == "lsst"
 
 
+def test_access_must_hold_a_right_of_each_survey(tmp_path: Path) -> None:
+    """Else the channel would be told of nothing, and nobody would know why."""
+    files = {
+        "streams/lsst.yaml": "{survey: lsst, start_date: 2025-06-01}",
+        "channels/BRIGHT.yaml": "{channel: BRIGHT, access: [ZTF, ZTF_PUB], ztf: {}, lsst: {}}",
+    }
+    (problem,) = problems(tmp_path, files)
+    assert (problem.file, problem.key) == ("channels/BRIGHT.yaml", "access")
+    assert problem.message == "holds no right of lsst, so that nothing of it is seen"
+    assert problem.remedy == "add LSST or LSST_SSO"
+    files["channels/BRIGHT.yaml"] = files["channels/BRIGHT.yaml"].replace("ZTF_PUB", "ZTF_PUB, LSST")
+    assert good(tmp_path, **files).rules("lsst")[0].access == {"ZTF", "ZTF_PUB", "LSST"}
+
+
 def test_circle_is_one_problem(tmp_path: Path) -> None:
     circle = {f"t2/p{n}.yaml": f"unit: LightCurveSummary\nrequires: [p{(n + 1) % 3}]" for n in range(3)}
     (problem,) = problems(tmp_path, circle)

@@ -1,11 +1,15 @@
 """JSON: a packet is the text of its object, wherever it stands; what is broken is told, and ends in quarantine."""
 
 import gzip
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ampel_dagster.model.alert import Packet
 from ampel_dagster.sources import json_files
@@ -113,3 +117,29 @@ def test_bytes_that_are_no_text_stay_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "alerts.json"
     path.write_bytes(b'[{"name": "\xff\xfe"}, {}]')
     assert [packet.data for packet in read_file(path) if isinstance(packet, Packet)] == [b'{"name": "\xff\xfe"}', b"{}"]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.dictionaries(st.text(), VALUES, max_size=4), max_size=6),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 50),
+)
+def test_whatever_the_objects_and_however_the_file_is_read(
+    objects: list[dict[str, Any]], ascii_only: bool, as_list: bool, chunk: int
+) -> None:
+    texts = [json.dumps(item, ensure_ascii=ascii_only) for item in objects]
+    content = "[" + " ,\n".join(texts) + " ]" if as_list or not texts else "\n".join(texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_files, "_CHUNK", chunk)
+        file = io.TextIOWrapper(io.BytesIO(content.encode("utf-8", "surrogatepass")), "utf-8", errors="surrogateescape")
+        found = [data.decode("utf-8", "surrogatepass") for data in json_files.read_objects(file)]
+    assert found == texts
