@@ -12,23 +12,31 @@ from pathlib import Path
 from tarfile import InvalidHeaderError, ReadError, TruncatedHeaderError  # type: ignore[attr-defined]
 from typing import IO, Self, cast
 
-from ampel_dagster.model.alert import Packet
+from ampel_dagster.model.alert import MAX_ALERT_BYTES, Packet
 from ampel_dagster.model.errors import AlertFormatError, UserError
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _SUFFIXES = (*_ARCHIVES, ".avro")
 #: Bytes of a broken archive that are kept beside its quarantine record: enough to recognise it.
 _KEPT_BYTES = 4096
+#: Bytes of a file that is read as one packet, in memory; it may hold several alerts.
+MAX_PACKET_BYTES = 64_000_000
 _GZIP = b"\x1f\x8b"
 _CHUNK_BYTES = 1 << 16
 
 
 class BrokenSourceError(AlertFormatError):
-    """The rest of a file that cannot be read; `packet` holds the beginning of the file and where reading stopped."""
+    """What of a file cannot be read; `packet` holds its beginning, and where it stands.
 
-    def __init__(self, message: str, packet: Packet) -> None:
-        super().__init__("TRUNCATED_ARCHIVE", message)
+    TRUNCATED_ARCHIVE: the rest of an archive. TOO_LARGE: one packet, of `size_bytes`; reading goes on after it.
+    """
+
+    def __init__(
+        self, message: str, packet: Packet, *, reason: str = "TRUNCATED_ARCHIVE", size_bytes: int | None = None
+    ) -> None:
+        super().__init__(reason, message)
         self.packet = packet
+        self.size_bytes = len(packet.data) if size_bytes is None else size_bytes
 
 
 class _Member(tarfile.TarInfo):
@@ -76,13 +84,15 @@ def read_file(path: Path, name: str | None = None) -> Iterator[Packet | BrokenSo
     """
     source = name or path.name
     if not path.name.endswith(_ARCHIVES):
-        yield Packet(path.read_bytes(), source, 0, path.name)
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            yield _packet(file.read(_kept(size)), size, source, 0, path.name)
         return
     offset = 0
     try:
         with path.open("rb") as file:
-            for member, data in _members(file):
-                yield Packet(data, source, offset, member)
+            for member, data, size in _members(file):
+                yield _packet(data, size, source, offset, member)
                 offset += 1
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         with path.open("rb") as file:
@@ -90,8 +100,21 @@ def read_file(path: Path, name: str | None = None) -> Iterator[Packet | BrokenSo
         yield BrokenSourceError(f"{source} breaks off after {offset} packets ({error})", Packet(kept, source, offset))
 
 
-def _members(file: BufferedReader) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files in an archive."""
+def _kept(size: int) -> int:
+    """How much is read of a packet of `size` bytes."""
+    return size if size <= MAX_PACKET_BYTES else MAX_ALERT_BYTES
+
+
+def _packet(data: bytes, size: int, source: str, offset: int, name: str) -> Packet | BrokenSourceError:
+    packet = Packet(data, source, offset, name)
+    if size <= MAX_PACKET_BYTES:
+        return packet
+    message = f"{name} has {size} bytes, more than {MAX_PACKET_BYTES}"
+    return BrokenSourceError(message, packet, reason="TOO_LARGE", size_bytes=size)
+
+
+def _members(file: BufferedReader) -> Iterator[tuple[str, bytes, int]]:
+    """Names, contents (of one that is too large, the beginning) and sizes of the files in an archive."""
     packed = file.peek(len(_GZIP)).startswith(_GZIP)
     stream = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK_BYTES, tarinfo=_Member) as archive:
@@ -100,10 +123,10 @@ def _members(file: BufferedReader) -> Iterator[tuple[str, bytes]]:
             if not member.isfile():
                 continue
             content = archive.extractfile(member)
-            data = content.read() if content is not None else b""
-            if len(data) < member.size:
+            data = content.read(_kept(member.size)) if content is not None else b""
+            if len(data) < _kept(member.size):
                 raise EOFError(f"{member.name} is cut off")
-            yield member.name, data
+            yield member.name, data, member.size
     if packed:
         while stream.read(_CHUNK_BYTES):
             pass  # to the end, where the checksum stands

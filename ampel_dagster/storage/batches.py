@@ -43,10 +43,12 @@ class Batches:
         touched: Touched,
         partitions: Sequence[str] = (),
         due: Sequence[str] = (),
+        disabled: Sequence[Document] = (),
     ) -> None:
         """Say that a batch is done (or 'stored'), and what it did.
 
-        `partitions` are 'channel|night'; `due` are the reactions that are to hear of it, 'process|channel'.
+        `partitions` are 'channel|night'; `due` are the reactions that are to hear of it, 'process|channel';
+        `disabled` are filters that were left out.
         """
         change: dict[str, Any] = {
             "state": state,
@@ -58,6 +60,7 @@ class Batches:
             "due": list(due),
             "done_ts": utc_now(),
         }
+        change |= {"disabled": list(disabled)} if disabled else {}
         self._durable.update_one({"_id": id_}, {"$set": change})
 
     def announce(

@@ -6,11 +6,9 @@ from typing import Any
 
 from bson.binary import Binary
 
+from ampel_dagster.model.alert import MAX_ALERT_BYTES
 from ampel_dagster.storage.collections import Document, DocumentCollection
 from ampel_dagster.storage.writes import insert_missing
-
-#: MongoDB refuses documents above 16 MB; of a larger packet the beginning is kept.
-_MAX_RAW_BYTES = 15_000_000
 
 
 class Journal:
@@ -54,11 +52,12 @@ def quarantine_document(
     offset: int,
     member: str,
     raw: bytes,
+    size_bytes: int,
     reason: str,
     message: str,
     meta: Mapping[str, Any],
 ) -> Document:
-    """A quarantine record."""
+    """A quarantine record; of more bytes than MongoDB takes, the beginning is kept."""
     return {
         "_id": id_,
         "survey": survey,
@@ -67,8 +66,8 @@ def quarantine_document(
         "member": member,
         "reason": reason,
         "error": message,
-        "raw": Binary(raw[:_MAX_RAW_BYTES]),
-        "size_bytes": len(raw),
+        "raw": Binary(raw[:MAX_ALERT_BYTES]),
+        "size_bytes": size_bytes,
         "meta": dict(meta),
     }
 
