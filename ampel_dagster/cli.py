@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 
 from ampel_dagster.commands import checking, ingesting, looking, serving, tickets
+from ampel_dagster.commands import quarantine as bad
 from ampel_dagster.model.errors import AmpelError, ConfigError, UserError
 
 P = ParamSpec("P")
@@ -140,6 +141,65 @@ def provenance(stock: str) -> None:
 def ledger(nights: tuple[str, ...], survey: str) -> None:
     """Account for the packets of NIGHTS (default: all), by source: read = new + known + rejected + quarantined."""
     looking.ledger(nights, survey)
+
+
+@main.group()
+def quarantine() -> None:
+    """Packets that could not be read, with their bytes."""
+
+
+def _which(command: Callable[P, R]) -> Callable[P, R]:
+    """Options that say which records a command is about."""
+    for option in (
+        click.option("--survey", help="Only of this survey."),
+        click.option("--source", help="Only of this source, as the ledger calls it."),
+        click.option("--reason", help="Only for this reason, as in NIGHT_OUT_OF_RANGE."),
+    ):
+        command = option(command)
+    return command
+
+
+@quarantine.command("list")
+@_which
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+@_examples("ampel-dagster quarantine list", "ampel-dagster quarantine list --reason TRUNCATED --json")
+def quarantine_list(reason: str | None, source: str | None, survey: str | None, as_json: bool) -> None:
+    """List the records: id, reason, where it was read, error."""
+    bad.list_records(bad.Which((), reason, source, survey), as_json=as_json)
+
+
+@quarantine.command("show")
+@click.argument("id_", metavar="ID")
+@click.option("--save", type=click.Path(path_type=Path), help="Write the bytes to this new file.")
+@_examples("ampel-dagster quarantine show 3f2a --save broken.avro")
+def quarantine_show(id_: str, save: Path | None) -> None:
+    """Show one record; of ID the first digits will do."""
+    bad.show(id_, save)
+
+
+@quarantine.command("replay")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_which
+@click.option("--all", "all_", is_flag=True, help="All of them.")
+@_examples("ampel-dagster quarantine replay 3f2a", "ampel-dagster quarantine replay --reason NIGHT_OUT_OF_RANGE")
+def quarantine_replay(
+    ids: tuple[str, ...], reason: str | None, source: str | None, survey: str | None, all_: bool
+) -> None:
+    """Read records once more, by the job `ingest`: what can be read now is stored, and leaves."""
+    bad.replay(bad.Which(ids, reason, source, survey, all_))
+
+
+@quarantine.command("drop")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_which
+@click.option("--all", "all_", is_flag=True, help="All of them.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_examples("ampel-dagster quarantine drop 3f2a", "ampel-dagster quarantine drop --reason NOT_AVRO --yes")
+def quarantine_drop(
+    ids: tuple[str, ...], reason: str | None, source: str | None, survey: str | None, all_: bool, yes: bool
+) -> None:
+    """Forget records and their bytes. The ledger goes on counting them."""
+    bad.drop(bad.Which(ids, reason, source, survey, all_), yes=yes)
 
 
 @main.group()

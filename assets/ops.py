@@ -15,6 +15,7 @@ from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline import tiers
 from ampel_dagster.pipeline.ingest import Progress
+from ampel_dagster.pipeline.replay import replay
 from ampel_dagster.pipeline.t0_ingest import Ingestion
 from ampel_dagster.pipeline.t2_augment import Augmentation
 from ampel_dagster.pipeline.t3_react import react_to_updates
@@ -36,9 +37,11 @@ class IngestConfig(dg.Config):
 
     survey: str
     #: Files or folders, absolute.
-    paths: list[str]
+    paths: list[str] = []  # noqa: RUF012  # pydantic copies defaults
+    #: Ids of records in quarantine, to read once more; with these, no paths.
+    quarantined: list[str] = []  # noqa: RUF012
     #: Channels; none: all.
-    channels: list[str] = []  # noqa: RUF012  # pydantic copies defaults
+    channels: list[str] = []  # noqa: RUF012
 
 
 class ReactConfig(dg.Config):
@@ -59,6 +62,11 @@ def ticket_jobs(setup: Config) -> tuple[dg.JobDefinition, dg.JobDefinition]:
         run = begin(context, setup, mongo.store, "live")
         rules = setup.rules(config.survey, tuple(config.channels))
         ingestion = Ingestion(mongo.store, setup.instrument(config.survey), setup.stream(config.survey), rules, run)
+        if config.quarantined:
+            ids = [int(id_) for id_ in config.quarantined]
+            return dg.Output(replay(ingestion, ids, PROGRESS.get("ingest")))
+        if not config.paths:
+            raise UserError("nothing to ingest: give paths, or ids of records in quarantine")
         files = _files(context, config.paths)
         context.log.info(f"{len(files)} files, {len(rules)} channels")
         packets = chain.from_iterable(read_file(file, name_of(file, config.paths)) for file in files)

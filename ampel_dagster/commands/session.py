@@ -58,6 +58,11 @@ def known(kind: str, names: Sequence[str], there: Sequence[str]) -> None:
             raise UserError(f"no {kind} is called {name!r}; {hint}")
 
 
+def hex_id(id_: int) -> str:
+    """A 64-bit id as people see it: sixteen hexadecimal digits, without a sign that looks like an option."""
+    return f"{id_ & (1 << 64) - 1:016x}"
+
+
 def survey_of(config: Config, survey: str) -> str:
     """A survey that has a stream, or UserError."""
     known("survey", [survey], config.surveys)

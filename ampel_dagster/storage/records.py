@@ -1,5 +1,6 @@
 """Smaller collections: journal, quarantine, stamps, configurations."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -43,6 +44,40 @@ class Quarantine:
     def count(self) -> int:
         """Number of records."""
         return self.collection.count_documents({})
+
+    def find(self, **where: Any) -> list[Document]:
+        """Records by id (`_id`), `survey`, `source` or `reason`, without their bytes; what is None does not matter."""
+        query = {key: value for key, value in where.items() if value is not None}
+        found = self.collection.find(query, {"raw": 0}).sort([("source", 1), ("offset", 1), ("_id", 1)])
+        return [{**d, "replayable": is_replayable(d)} for d in found]
+
+    def raw(self, id_: int) -> bytes:
+        """The bytes that are kept of a record; none if there is no such record."""
+        d = self.collection.find_one({"_id": id_}, {"raw": 1})
+        return bytes(d["raw"]) if d else b""
+
+    def renew(self, id_: int, reason: str, error: str) -> int:
+        """A record that was read again is still bad, if perhaps for another reason; return whether anything changed."""
+        changed = {"reason": reason, "error": error}
+        return self.collection.update_one({"_id": id_}, {"$set": changed}).modified_count
+
+    def remove(self, ids: Sequence[int]) -> int:
+        """Forget records; return how many there were."""
+        return self.collection.delete_many({"_id": {"$in": list(ids)}}).deleted_count
+
+    def by_reason(self, sources: Sequence[str] | None = None) -> dict[str, Counter[str]]:
+        """Number of records by source and reason; of some sources only, or of all."""
+        match: Document = {} if sources is None else {"source": {"$in": list(sources)}}
+        group: Document = {"_id": {"source": "$source", "reason": "$reason"}, "n": {"$sum": 1}}
+        found: dict[str, Counter[str]] = {}
+        for d in self.collection.aggregate([{"$match": match}, {"$group": group}]):
+            found.setdefault(d["_id"]["source"], Counter())[d["_id"]["reason"]] = d["n"]
+        return found
+
+
+def is_replayable(record: Document) -> bool:
+    """Whether all bytes of the packet are kept: not of what was too large, nor the rest of an archive."""
+    return bool(record["reason"] != "TRUNCATED_ARCHIVE" and record["size_bytes"] <= MAX_ALERT_BYTES)
 
 
 def quarantine_document(
