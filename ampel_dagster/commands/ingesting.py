@@ -21,6 +21,7 @@ from ampel_dagster.config.instance import Instance, locate
 from ampel_dagster.config.load import Config, load
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.run import utc_now
+from ampel_dagster.pipeline.gate import split_live
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.sources.files import list_files
 from ampel_dagster.storage import figures
@@ -41,8 +42,14 @@ def ingest(paths: Sequence[Path], channels: Sequence[str], survey: str) -> None:
     with session() as current:
         known("channel", channels, list(current.config.channels))
         survey_of(current.config, survey)
-        if not current.config.rules(survey, tuple(channels)):
+        rules = current.config.rules(survey, tuple(channels))
+        if not rules:
             raise UserError(f"no channel asks for {survey}; add a block '{survey}:' to a file in channels/")
+        live, held = split_live(current.store, rules, "live")
+    if held and (channels or not live):
+        raise UserError(f"{held[0]} is not live; ampel-dagster channel activate {held[0]}, or backfill its nights")
+    if held:
+        console.print(f"[yellow]not activated, so left out: {', '.join(held)}[/yellow]")
     tally = _ingest(current.instance, [path.expanduser().resolve() for path in paths], channels, survey, len(files))
     _say_disabled(tally)
     out.print(ledger_table({source: dict(counts) for source, counts in sorted(tally.sources.items())}))

@@ -1,11 +1,15 @@
 """Ask a channel's filter about an alert: what it raises is an answer, and one that fails too often is left out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ampel_dagster.model.alert import Alert
+from ampel_dagster.model.cut import Cut
 from ampel_dagster.pipeline.guard import Failure, guarded
 from ampel_dagster.units.bound import ChannelRules
+
+R = TypeVar("R")
 
 
 class Disabled(NamedTuple):
@@ -45,12 +49,20 @@ def ask(rules: ChannelRules, alert: Alert) -> bool | int | Failure | None:
 
     Raises AlertFormatError where the filter looks into a part of the packet that cannot be read.
     """
-    if rules.filter is None:
-        return True
+    return True if rules.filter is None else _sealed(rules, rules.filter.accept, alert)
+
+
+def stages(rules: ChannelRules, alert: Alert) -> list[Cut] | Failure:
+    """The stages of a channel's filter for one alert, or what it raised. Raises as `ask` does."""
+    return [] if rules.filter is None else _sealed(rules, rules.filter.explain, alert)
+
+
+def _sealed(rules: ChannelRules, call: Callable[[Alert], R], alert: Alert) -> R | Failure:
+    """A filter that says that it reads the candidate alone gets no more."""
     if not rules.candidate_only:
-        return guarded(rules.filter.accept, alert)
+        return guarded(call, alert)
     alert.seal(True)
     try:
-        return guarded(rules.filter.accept, alert)
+        return guarded(call, alert)
     finally:
         alert.seal(False)

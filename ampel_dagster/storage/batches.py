@@ -143,6 +143,18 @@ class Batches:
         ]
         return [{"source": d.pop("_id"), **d} for d in self._read.aggregate(stages)]
 
+    def disabled(self, survey: str, nights: Sequence[str] = ()) -> list[Document]:
+        """Filters that were left out, by channel and message: in batches of which nights (none: all), and runs."""
+        match: Document = {"survey": survey, "kind": "ingest", "disabled": {"$exists": True}}
+        match |= {"nights": {"$in": list(nights)}} if nights else {}
+        found: dict[tuple[str, str], Document] = {}
+        for batch in self._read.find(match, {"disabled": 1, "nights": 1, "meta.run": 1}):
+            for d in batch["disabled"]:
+                entry = found.setdefault((d["channel"], d["message"]), {**d, "nights": set(), "runs": set()})
+                entry["nights"].update(batch["nights"])
+                entry["runs"].add(batch["meta"]["run"])
+        return list(found.values())
+
     def of_run(self, run: str, kind: str) -> list[Document]:
         """Finished batches of a run: what they touched, in which nights."""
         return list(self._read.find({"meta.run": run, "kind": kind, "state": {"$ne": "open"}}))
@@ -152,8 +164,8 @@ class Batches:
         return frozenset(d["_id"] for d in self._read.find({"state": "open"}, {"_id": 1}))
 
     def left_open(self) -> list[Document]:
-        """Batches that were begun and not finished."""
-        return list(self._read.find({"state": "open"}))
+        """Batches that were begun and not finished, oldest first."""
+        return list(self._read.find({"state": "open"}).sort([("meta.ts", 1), ("_id", 1)]))
 
 
 #: What the packets of a source were, in the order of the ledger: the first is the sum of the others.

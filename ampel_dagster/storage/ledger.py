@@ -114,6 +114,15 @@ class Ledger:
         found = self.alert.find(query, batch_size=2000, allow_disk_use=True)
         return map(_record, found.sort([("stock", 1), ("jd", 1), ("_id", 1)]))
 
+    def find(self, id_: int) -> Document | None:
+        """Ledger document of one alert, accepted or rejected."""
+        return self.alert.find_one({"_id": id_}) or self.rejected.find_one({"_id": id_})
+
+    def waiting(self, channel: str, nights: Sequence[str], code: int) -> int:
+        """Alerts of these nights on which the channel's verdict has this code."""
+        query = {"night": {"$in": list(nights)}, f"verdict.{channel}.code": code}
+        return self.alert.count_documents(query) + self.rejected.count_documents(query)
+
     def of_stock(self, stock: int) -> list[Document]:
         """Ledger documents of one stock, oldest first."""
         return list(self.alert.find({"stock": stock}).sort([("jd", 1), ("_id", 1)]))

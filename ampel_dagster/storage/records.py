@@ -65,9 +65,9 @@ class Quarantine:
         """Forget records; return how many there were."""
         return self.collection.delete_many({"_id": {"$in": list(ids)}}).deleted_count
 
-    def by_reason(self, sources: Sequence[str] | None = None) -> dict[str, Counter[str]]:
-        """Number of records by source and reason; of some sources only, or of all."""
-        match: Document = {} if sources is None else {"source": {"$in": list(sources)}}
+    def by_reason(self, survey: str) -> dict[str, Counter[str]]:
+        """Number of a survey's records by source and reason."""
+        match: Document = {"survey": survey}
         group: Document = {"_id": {"source": "$source", "reason": "$reason"}, "n": {"$sum": 1}}
         found: dict[str, Counter[str]] = {}
         for d in self.collection.aggregate([{"$match": match}, {"$group": group}]):
