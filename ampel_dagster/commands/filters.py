@@ -62,21 +62,13 @@ def _explain(current: Session, id_: int, channel: str, path: Path | None) -> Exp
         raise UserError(f"{channel} follows no survey; add a block to channels/{channel}.yaml")
     error: UserError | None = None
     for survey, rules in surveys.items():
-        folders = _folders(current, survey)
         try:
-            store = current.store.survey(survey)
+            store, folders = current.store.survey(survey), config.packet_folders(survey)
             return explain_alert(store, config.instrument(survey), rules, id_, folders, path)
         except UserError as told:
             error = error or told
     assert error is not None  # there is a survey, and it did not return
     raise error
-
-
-def _folders(current: Session, survey: str) -> list[Path]:
-    """Where packets of a survey may lie."""
-    stream, instance = current.config.stream(survey), current.instance
-    found = [instance.path(place.folder) for place in (stream.archive, stream.landing) if place]
-    return [*found, *(folder.parent for folder in found), Path.cwd()]
 
 
 def _said(code: int) -> str:
@@ -274,7 +266,8 @@ def activate(name: str, night: str | None, max_share: float | None, survey: str,
         run = RunInfo("command line", current.config.id)
         current.store.configs.keep(current.config.id, current.config.content, run.meta())
         let_through(current.store, rules, found, night, share, run, force=force)
-        console.print(f"{name} is live. What came before: ampel-dagster backfill --channel {name} --nights …")
+        before = f"ampel-dagster backfill --channel {name} --nights …"
+        console.print(f"{name} is live. For what came before: {before}", soft_wrap=True)
 
 
 def deactivate(name: str, survey: str) -> None:

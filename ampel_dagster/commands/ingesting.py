@@ -65,7 +65,7 @@ def _ingest(instance: Instance, paths: Sequence[Path], channels: Sequence[str], 
 
 def _say_disabled(tally: Tally) -> None:
     for channel, what in sorted(tally.disabled.items()):
-        text = f"the filter of {channel} failed too often and was left out; mend it, and ingest the same again ({what})"
+        text = f"the filter of {channel} failed too often and was left out ({what}); mend it, and ingest the same again"
         console.print(f"[red]{escape(text)}[/red]", soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ampel_dagster.config.build import Builder
+from ampel_dagster.config.instance import Instance
 from ampel_dagster.config.problems import problems_of
 from ampel_dagster.config.spec import ChannelSpec, ProcessSpec, ProductSpec, SurveySpec
 from ampel_dagster.instruments import INSTRUMENTS
@@ -49,6 +50,12 @@ class Config:
     def stream(self, survey: str) -> Stream:
         """The stream of a survey."""
         return next(stream for stream in self.streams.values() if stream.survey == survey)
+
+    def packet_folders(self, survey: str) -> list[Path]:
+        """Where files of packets may lie: archive, landing folder, the instance, here."""
+        stream, instance = self.stream(survey), Instance(self.folder)
+        places = [instance.path(place.folder) for place in (stream.archive, stream.landing) if place]
+        return [*places, *(place.parent for place in places), self.folder, Path.cwd()]
 
     def instrument(self, survey: str) -> Instrument:
         """A reader of the survey's packets."""
