@@ -230,7 +230,7 @@ def _decompress(payload: bytes, codec: str) -> bytes:
         # A few kB may unpack to gigabytes.
         unpacker = zlib.decompressobj(-15)
         unpacked = unpacker.decompress(payload, MAX_ALERT_BYTES)
-        if unpacker.unconsumed_tail:
+        if not unpacker.eof and len(unpacked) >= MAX_ALERT_BYTES:
             raise AlertFormatError("TOO_LARGE", f"a block unpacks to more than {MAX_ALERT_BYTES} bytes")
         if not unpacker.eof:
             raise EOFError("a packed block breaks off")

@@ -266,11 +266,10 @@ class _Judge:
         if known and rules.known_stocks == "bypass":
             return verdict | {"code": VerdictCode.ACCEPTED.value, "known_stock": True}
         code = VerdictCode.ACCEPTED.value
-        if rules.filter is not None:
-            breakers = self._in.breakers
-            if rules.channel in breakers.disabled:
-                return verdict | {"code": VerdictCode.FILTER_DISABLED.value}
-            answer = breakers.ask(rules, alert, self._in.stream.max_filter_failures)
+        if rules.channel in self._in.breakers.disabled:
+            code = VerdictCode.FILTER_DISABLED.value
+        elif rules.filter is not None:
+            answer = self._in.breakers.ask(rules, alert, self._in.stream.max_filter_failures)
             if isinstance(answer, Failure):
                 key = (f"filter of {rules.channel}", answer.message)
                 selection.failures[key] += 1
