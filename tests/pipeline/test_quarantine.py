@@ -239,6 +239,6 @@ def test_a_short_ledger_adds_up(lab: Any) -> None:
     report = ledger(lab.store, "ztf", [])
     assert report.short(20) == report.rows
     short = report.short(4)
-    assert [row["source"] for row in short][0] == "file3.avro"
+    assert short[0]["source"] == "file3.avro"
     assert short[-1]["source"] == "7 others"
     assert replace(report, rows=short).total == report.total
