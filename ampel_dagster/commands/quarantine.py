@@ -15,7 +15,6 @@ from rich.table import Table
 from ampel_dagster.commands.ingesting import run_ingest
 from ampel_dagster.commands.session import Session, console, hex_id, out, session, survey_of
 from ampel_dagster.model.errors import UserError
-from ampel_dagster.pipeline.guard import plain_text
 from ampel_dagster.storage.collections import Document
 
 #: Rows of a table for people.
@@ -50,7 +49,7 @@ def list_records(which: Which, *, as_json: bool) -> None:
             return
         table = Table("id", "reason", "survey", "source", "packet", "bytes", "error", title="quarantine")
         for d in found[:_SHOWN]:
-            where = (d["survey"], escape(plain_text(d["source"])), str(d["offset"]), str(d["size_bytes"]))
+            where = (d["survey"], escape(d["source"]), str(d["offset"]), str(d["size_bytes"]))
             table.add_row(hex_id(d["_id"]), d["reason"], *where, escape(d["error"]))
         out.print(table)
         if len(found) > _SHOWN:
@@ -68,7 +67,7 @@ def show(id_: str, save: Path | None) -> None:
             _save(raw, save)
         table = Table(show_header=False, title=f"quarantine {hex_id(d['_id'])}")
         for key in ("reason", "error", "survey", "source", "offset", "member", "size_bytes"):
-            table.add_row(key, escape(plain_text(str(d[key]))))
+            table.add_row(key, escape(str(d[key])))
         table.add_row("kept", f"{len(raw)} bytes" + ("" if d["replayable"] else f": {_CUT}"))
         table.add_row("run", f"{d['meta']['run']}, {d['meta']['ts']:%Y-%m-%d %H:%M:%S} UTC")
         out.print(table)

@@ -36,8 +36,7 @@ class SelectionWriter:
     def _tell_rules(self, meta: Mapping[str, Any]) -> None:
         """Keep what the hashes in verdicts stand for, once a run."""
         if not self._told:
-            for rules in self._in.rules:
-                self._in.store.configs.keep(rules.config, rules.description, meta)
+            self._in.store.configs.keep_all({rules.config: rules.description for rules in self._in.rules}, meta)
             self._told = True
 
     def write(self, selection: Selection) -> Tally:

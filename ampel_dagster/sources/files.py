@@ -82,7 +82,7 @@ def read_file(path: Path, name: str | None = None) -> Iterator[Packet | BrokenSo
 
     A file that breaks half-way yields what could be read, then one BrokenSourceError.
     """
-    source = name or path.name
+    source = _text(name or path.name)
     if not path.name.endswith(_ARCHIVES):
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -100,12 +100,18 @@ def read_file(path: Path, name: str | None = None) -> Iterator[Packet | BrokenSo
         yield BrokenSourceError(f"{source} breaks off after {offset} packets ({error})", Packet(kept, source, offset))
 
 
+def _text(name: str) -> str:
+    """A name as text that can be stored: on disk and in archives it may be any bytes."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def _kept(size: int) -> int:
     """How much is read of a packet of `size` bytes."""
     return size if size <= MAX_PACKET_BYTES else MAX_ALERT_BYTES
 
 
 def _packet(data: bytes, size: int, source: str, offset: int, name: str) -> Packet | BrokenSourceError:
+    name = _text(name)
     packet = Packet(data, source, offset, name)
     if size <= MAX_PACKET_BYTES:
         return packet

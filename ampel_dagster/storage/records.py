@@ -139,4 +139,10 @@ class Configs:
 
     def keep(self, id_: int, content: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         """Remember a configuration under its hash."""
-        insert_missing(self.collection, [{"_id": id_, "content": dict(content), "meta": dict(meta)}])
+        self.keep_all({id_: content}, meta)
+
+    def keep_all(self, contents: Mapping[int, Mapping[str, Any]], meta: Mapping[str, Any]) -> None:
+        """Remember configurations under their hashes."""
+        insert_missing(
+            self.collection, [{"_id": i, "content": dict(c), "meta": dict(meta)} for i, c in contents.items()]
+        )

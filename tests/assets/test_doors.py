@@ -151,7 +151,7 @@ class TestEventLog:
     def test_checks_pass(self, by_assets):
         found = evaluations(by_assets.result)
         assert {name: check.passed for name, check in found.items()} == dict.fromkeys(
-            ("ledger_balances", "no_future_points", "few_failures", "nothing_pending"), True
+            ("ledger_balances", "filters_work", "no_future_points", "few_failures", "nothing_pending"), True
         )
         ledger = {key: value.value for key, value in found["ledger_balances"].metadata.items()}
         assert (ledger["read"], ledger["new"], ledger["open_batches"]) == (30, 30, 0)

@@ -81,6 +81,7 @@ CAUSES: dict[str, tuple[Callable[[], bytes], str]] = {
     "no schema": (lambda: sound().replace(b'"record"', b'"rekord"'), "INVALID_SCHEMA"),
     "mandatory field missing": (lambda: other_schema(without_jd), "INVALID_FIELD"),
     "time is NaN": (lambda: encode_packet(make_alert(jd=JD, cutouts=False) | nan_time()), "INVALID_FIELD"),
+    "position is NaN": (lambda: other_schema(list, ra=float("nan")), "INVALID_FIELD"),
     "time is a text": (lambda: other_schema(jd_as_text, jd="yesterday"), "INVALID_FIELD"),
     "name in no alphabet": (lambda: sound().replace(NAME, b"ZTF18\xff\xfe\xfdaaaa"), "UNREADABLE"),
     "name of no star": (lambda: sound().replace(NAME, b"ZTF18AAAAAAA"), "INVALID_FIELD"),
