@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ampel_dagster.model.alert import Packet
+from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.ids import hash_json
 from ampel_dagster.pipeline import tiers
 from ampel_dagster.pipeline.ingest import Progress
@@ -16,8 +17,11 @@ def replay(ingestion: Ingestion, ids: Sequence[int], progress: Progress | None =
     """Read these records again, as packets of their own source and place.
 
     When all is stored, records without an error leave; the others keep their bytes, and get the error of today. A
-    replay that is interrupted finds what it had done as known. Whatever cannot be replayed is passed over.
+    replay that is interrupted finds what it had done as known. Whatever cannot be replayed is passed over. Raises
+    UserError where no channel would judge the alerts: they would leave unseen.
     """
+    if not ingestion.rules:
+        raise UserError(f"no channel of {ingestion.survey} is live; ampel-dagster channel status lists them")
     quarantine = ingestion.store.quarantine
     records = {id_: d for id_ in ids for d in quarantine.find(_id=id_, survey=ingestion.survey) if d["replayable"]}
     bad: dict[int, Bad] = {}

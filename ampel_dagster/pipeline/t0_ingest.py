@@ -28,6 +28,7 @@ from ampel_dagster.units.bound import ChannelRules
 _REMEMBERED = 3
 #: Two packets of one alert give the same time, to about a second.
 _SAME_TIME_DAYS = 1e-5
+_LEFT_OUT = VerdictCode.FILTER_DISABLED.value
 Verdicts = dict[str, dict[str, Any]]
 #: What the ledger says of an alert that it does not know.
 _NOTHING = Prior({}, frozenset(), {}, 0)
@@ -152,11 +153,13 @@ class _Judge:
     def batch(self, items: list[tuple[Packet, Alert | Bad]]) -> Selection:
         alerts = [item for _, item in items if isinstance(item, Alert)]
         named = [(p.source, p.offset, item.id) for p, item in items]
-        selection = Selection(self._own_id(hash_json(["ingest", self._in.survey, named, self._configs])))
-        selection.bytes = sum(len(packet.data) for packet, _ in items)
         prior = self._prior(alerts)
-        open_batches = self._open_batches(selection.id, prior.values())
+        id_ = hash_json(["ingest", self._in.survey, named, self._configs])
+        states = self._states(id_, prior.values())
+        selection = Selection(self._own_id(id_, states))
+        open_batches = {id_ for id_, state in states.items() if state == "open"}
         selection.resumed = selection.id in open_batches
+        selection.bytes = sum(len(packet.data) for packet, _ in items)
         first = self._first_accepted(alerts)
         self._recent.append({})
         self._recent_first.append({})
@@ -177,28 +180,27 @@ class _Judge:
         selection.has_work = selection.resumed or new_bad or any(j.verdicts or j.channels for j in selection.judged)
         return selection
 
-    def _own_id(self, id_: int) -> int:
+    def _own_id(self, id_: int, states: dict[int, str]) -> int:
         """This id, or one made of it whose batch is not finished: that one's news may still be unheard."""
-        while self._in.store.batches.states([id_]).get(id_, "open") != "open":
+        while states.get(id_, "open") != "open":
             id_ = hash_json(["again", id_])
+            states.update(self._in.store.batches.states([id_]))
         return id_
 
-    def _is_due(self, rules: ChannelRules, old: Mapping[str, Any]) -> bool:
-        """Whether the channel has to judge again: it is another one now, or its filter was out of order."""
-        if old["config"] != rules.config:
-            return True
-        return old["code"] == VerdictCode.FILTER_DISABLED and rules.channel not in self._in.breakers.disabled
+    def _waits(self, old: Mapping[str, Any], rules: ChannelRules) -> bool:
+        """Whether a filter that was left out has still to judge, and can."""
+        return old["code"] == _LEFT_OUT and rules.channel not in self._in.breakers.disabled
 
     def _prior(self, alerts: Sequence[Alert]) -> dict[int, Prior]:
         return self._survey.ledger.prior([alert.id for alert in alerts])
 
-    def _open_batches(self, own: int, prior: Iterable[Prior]) -> set[int]:
-        """Batches that gave earlier verdicts and were never finished, and this one if it was begun before."""
+    def _states(self, own: int, prior: Iterable[Prior]) -> dict[int, str]:
+        """How far the batches are that gave earlier verdicts, and this one if it was begun before."""
         ids = {own}
         for known in prior:
             ids.add(known.enriched)
             ids.update(verdict["batch"] for verdict in known.verdict.values())
-        return {id_ for id_, state in self._in.store.batches.states(ids).items() if state == "open"}
+        return self._in.store.batches.states(ids)
 
     def _first_accepted(self, alerts: Sequence[Alert]) -> dict[tuple[int, str], tuple[float, int]]:
         if not self._knowing:
@@ -232,7 +234,7 @@ class _Judge:
         try:
             for rules in self._in.rules:
                 old = before.verdict.get(rules.channel)
-                if old is None or self._is_due(rules, old):
+                if old is None or old["config"] != rules.config or self._waits(old, rules):
                     verdicts[rules.channel] = self._verdict(selection, alert, rules, first)
                 elif old["batch"] in open_batches:
                     verdicts[rules.channel] = {**old, "batch": selection.id}
@@ -267,7 +269,7 @@ class _Judge:
             return verdict | {"code": VerdictCode.ACCEPTED.value, "known_stock": True}
         code = VerdictCode.ACCEPTED.value
         if rules.channel in self._in.breakers.disabled:
-            code = VerdictCode.FILTER_DISABLED.value
+            code = _LEFT_OUT
         elif rules.filter is not None:
             answer = self._in.breakers.ask(rules, alert, self._in.stream.max_filter_failures)
             if isinstance(answer, Failure):

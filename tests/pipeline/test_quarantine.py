@@ -13,6 +13,7 @@ import pytest
 
 from ampel_dagster.instruments.ztf_schema import ALERT
 from ampel_dagster.model.alert import MAX_ALERT_BYTES, Packet
+from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline.replay import replay
 from ampel_dagster.pipeline.t0_ingest import Ingestion
@@ -160,6 +161,15 @@ def test_a_replay_that_was_interrupted_is_done_again(lab: Any) -> None:
     tally = again(lab, rules, record["_id"], run="once more", start_date="2016-01-01")
     assert counts(tally) == (1, 0, 1, 0, 0)
     assert lab.content() == content
+
+
+def test_without_a_channel_nothing_leaves(lab: Any) -> None:
+    lab.run(lab.rules("ALL"), [Packet(encode_packet(make_alert(jd=2457700.5, cutouts=False)), "old.avro", 0)])
+    (record,) = lab.store.quarantine.find()
+    stream = type(lab.stream).model_validate(lab.stream.model_dump() | {"start_date": "2016-01-01"})
+    with pytest.raises(UserError, match="no channel of ztf is live"):
+        replay(Ingestion(lab.store, lab.instrument, stream, [], RunInfo("replay", 1)), [record["_id"]])
+    assert lab.store.quarantine.count() == 1
 
 
 def test_a_record_that_is_still_bad_gets_the_error_of_today(lab: Any) -> None:
