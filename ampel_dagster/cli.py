@@ -12,7 +12,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from ampel_dagster.commands import checking, ingesting, looking, serving, tickets
+from ampel_dagster.commands import checking, filters, ingesting, looking, serving, tickets
+from ampel_dagster.commands import quarantine as bad
 from ampel_dagster.model.errors import AmpelError, ConfigError, UserError
 
 P = ParamSpec("P")
@@ -137,10 +138,146 @@ def provenance(stock: str) -> None:
 @main.command()
 @click.argument("nights", nargs=-1)
 @click.option("--survey", help="Survey, as in streams/; default: the only one there.")
+@click.option("--all", "all_sources", is_flag=True, help="Name each source, however many there are.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, with all sources.")
 @_examples("ampel-dagster ledger 2018-08-19")
-def ledger(nights: tuple[str, ...], survey: str | None) -> None:
+def ledger(nights: tuple[str, ...], survey: str | None, all_sources: bool, as_json: bool) -> None:
     """Account for the packets of NIGHTS (default: all), by source: read = new + known + rejected + quarantined."""
-    looking.ledger(nights, survey)
+    looking.ledger(nights, survey, all_sources=all_sources, as_json=as_json)
+
+
+@main.command()
+@click.argument("alert", type=int)
+@click.option("--channel", required=True, help="Channel whose filter is shown.")
+@click.option("--from", "path", type=click.Path(path_type=Path), help="Packet file or folder that holds the alert.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@_examples(
+    "ampel-dagster explain 595147624915010012 --channel BRIGHT",
+    "ampel-dagster explain 595147624915010012 --channel BRIGHT --from ztf_public_20180819.tar.gz",
+)
+def explain(alert: int, channel: str, path: Path | None, as_json: bool) -> None:
+    """Show a channel's filter stage by stage for one ALERT, and the verdict that is stored."""
+    filters.explain(alert, channel, path, as_json=as_json)
+
+
+@main.group("filter")
+def filter_() -> None:
+    """Filters over archived nights. Nothing is written."""
+
+
+@filter_.command("rate")
+@click.argument("channels", nargs=-1, metavar="[CHANNEL]...")
+@click.option("--nights", required=True, help="First and last night, YYYY-MM-DD..YYYY-MM-DD, or one night.")
+@click.option("--survey", help="Survey, as in streams/; default: the only one there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
+@_examples("ampel-dagster filter rate BRIGHT draft.yaml --nights 2018-08-19")
+def filter_rate(channels: tuple[str, ...], nights: str, survey: str | None, as_json: bool) -> None:
+    """Say which share of the alerts each CHANNEL (a name, or a YAML file; default: all) accepts."""
+    filters.rate(channels, nights, survey, as_json=as_json)
+
+
+@filter_.command("diff")
+@click.argument("a")
+@click.argument("b")
+@click.option("--nights", required=True, help="First and last night, YYYY-MM-DD..YYYY-MM-DD, or one night.")
+@click.option("--survey", help="Survey, as in streams/; default: the only one there.")
+@click.option("--most", default=100, show_default=True, help="Differing alerts that are listed.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@_examples("ampel-dagster filter diff BRIGHT draft.yaml --nights 2018-08-01..2018-08-31")
+def filter_diff(a: str, b: str, nights: str, survey: str | None, most: int, as_json: bool) -> None:
+    """Compare what two channels accept; A and B are names, or YAML files of channels."""
+    filters.diff(a, b, nights, survey, most, as_json=as_json)
+
+
+@main.group()
+def channel() -> None:
+    """Channels that have a gate, and whether they are live."""
+
+
+@channel.command("status")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+def channel_status(as_json: bool) -> None:
+    """List the channels: filter, gate, live or not."""
+    filters.channels(as_json=as_json)
+
+
+@channel.command("activate")
+@click.argument("name")
+@click.option("--night", help="Reference night; default: that of the gate.")
+@click.option("--max-share", type=click.FloatRange(0, 1), help="Largest share that passes; default: that of the gate.")
+@click.option("--survey", help="Survey, as in streams/; default: the only one there.")
+@click.option("--force", is_flag=True, help="Activate whatever the figure.")
+@_examples("ampel-dagster channel activate BRIGHT", "ampel-dagster channel activate BRIGHT --max-share 0.1")
+def channel_activate(name: str, night: str | None, max_share: float | None, survey: str | None, force: bool) -> None:
+    """Run a channel's filter over its reference night; make it live if it does not accept too much."""
+    filters.activate(name, night, max_share, survey, force=force)
+
+
+@channel.command("deactivate")
+@click.argument("name")
+@click.option("--survey", help="Survey, as in streams/; default: the only one there.")
+def channel_deactivate(name: str, survey: str | None) -> None:
+    """Take a channel off live runs, until it is activated again."""
+    filters.deactivate(name, survey)
+
+
+@main.group()
+def quarantine() -> None:
+    """Packets that could not be read, with their bytes."""
+
+
+def _which(command: Callable[P, R]) -> Callable[P, R]:
+    """Options that say which records a command is about."""
+    for option in (
+        click.option("--survey", help="Only of this survey."),
+        click.option("--source", help="Only of this source, as the ledger calls it."),
+        click.option("--reason", help="Only for this reason, as in NIGHT_OUT_OF_RANGE."),
+    ):
+        command = option(command)
+    return command
+
+
+@quarantine.command("list")
+@_which
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+@_examples("ampel-dagster quarantine list", "ampel-dagster quarantine list --reason TRUNCATED --json")
+def quarantine_list(reason: str | None, source: str | None, survey: str | None, as_json: bool) -> None:
+    """List the records: id, reason, where it was read, error."""
+    bad.list_records(bad.Which((), reason, source, survey), as_json=as_json)
+
+
+@quarantine.command("show")
+@click.argument("id_", metavar="ID")
+@click.option("--save", type=click.Path(path_type=Path), help="Write the bytes to this new file.")
+@_examples("ampel-dagster quarantine show 3f2a --save broken.avro")
+def quarantine_show(id_: str, save: Path | None) -> None:
+    """Show one record; of ID the first digits will do."""
+    bad.show(id_, save)
+
+
+@quarantine.command("replay")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_which
+@click.option("--all", "all_", is_flag=True, help="All of them.")
+@_examples("ampel-dagster quarantine replay 3f2a", "ampel-dagster quarantine replay --reason NIGHT_OUT_OF_RANGE")
+def quarantine_replay(
+    ids: tuple[str, ...], reason: str | None, source: str | None, survey: str | None, all_: bool
+) -> None:
+    """Read records once more, by the job `ingest`: what can be read now is stored, and leaves."""
+    bad.replay(bad.Which(ids, reason, source, survey, all_))
+
+
+@quarantine.command("drop")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_which
+@click.option("--all", "all_", is_flag=True, help="All of them.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_examples("ampel-dagster quarantine drop 3f2a", "ampel-dagster quarantine drop --reason NOT_AVRO --yes")
+def quarantine_drop(
+    ids: tuple[str, ...], reason: str | None, source: str | None, survey: str | None, all_: bool, yes: bool
+) -> None:
+    """Forget records and their bytes. The ledger goes on counting them."""
+    bad.drop(bad.Which(ids, reason, source, survey, all_), yes=yes)
 
 
 @main.group()

@@ -10,9 +10,11 @@ import pandas as pd
 from ampel_dagster.config.instance import locate
 from ampel_dagster.config.load import Config, load
 from ampel_dagster.instruments import INSTRUMENTS
+from ampel_dagster.model.cut import indented
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.stock import Stock
+from ampel_dagster.pipeline.explain import explain
 from ampel_dagster.storage.access import open_store
 from ampel_dagster.storage.frames import result_rows
 from ampel_dagster.storage.store import Store, SurveyStore
@@ -93,14 +95,29 @@ class Base:
             for id_ in found.stocks.all_ids():
                 yield Transient(found, found.stocks.load([id_])[id_])
 
+    def _survey(self, survey: str) -> str:
+        if not survey and len(self.config.surveys) != 1:
+            raise UserError(f"say which survey; there are: {', '.join(self.config.surveys) or 'none'}")
+        return survey or self.config.surveys[0]
+
+    def explain(self, alert: int, channel: str, path: Path | None = None, survey: str = "") -> pd.DataFrame:
+        """What each cut of a channel's filter makes of an alert: cut, value, limit, passed; depth of those inside.
+
+        The alert is read as by ``ampel-dagster explain``; `path` is a file or folder that holds its packet. Raises
+        UserError that says what to do where it is not at hand. `survey`: by default the only one that has a stream.
+        """
+        survey = self._survey(survey)
+        rules, folders = self.config.channels[channel].surveys[survey], self.config.packet_folders(survey)
+        found = explain(self.store.survey(survey), self.config.instrument(survey), rules, alert, folders, path)
+        rows = [(depth, *cut[:4]) for depth, cut in indented(found.judgement.cuts)]
+        return pd.DataFrame(rows, columns=["depth", "cut", "value", "limit", "passed"])
+
     def results(self, product: str, channel: str, night: str, survey: str = "") -> pd.DataFrame:
         """Results of a product for a channel and night: one row a result, nested fields with dots.
 
         `survey`: by default the only one that has a stream. Raises UserError where it has to be said.
         """
-        if not survey and len(self.config.surveys) != 1:
-            raise UserError(f"say which survey; there are: {', '.join(self.config.surveys) or 'none'}")
-        survey = survey or self.config.surveys[0]
+        survey = self._survey(survey)
         rows: list[dict[str, Any]] = list(result_rows(self.store.survey(survey), product, [channel], [night]))
         return pd.DataFrame(rows)
 

@@ -7,7 +7,7 @@ import dagster as dg
 
 from ampel_dagster.config.load import Config
 from ampel_dagster.model.codes import OPEN
-from ampel_dagster.storage.audit import LedgerReport, future_points, ledger
+from ampel_dagster.storage.audit import LedgerReport, future_points, ledger, left_out, reasons_text
 from ampel_dagster.storage.batches import LEDGER_KEYS
 from ampel_dagster.storage.figures import codes_of
 from ampel_dagster.storage.store import SurveyStore
@@ -18,6 +18,10 @@ from resources.partitions import split_partitions
 
 #: Share of failed T2 documents from which a check warns.
 MAX_FAILED_SHARE = 0.05
+#: Rows of the ledger's table: a table is kept in the event log.
+MOST_SOURCES = 50
+#: Name of the check on filters, which the job `ingest` reports too.
+FILTERS_WORK = "filters_work"
 
 
 def survey_checks(config: Config, survey: str) -> list[dg.AssetChecksDefinition]:
@@ -35,6 +39,7 @@ def survey_checks(config: Config, survey: str) -> list[dg.AssetChecksDefinition]
         metadata: dict[str, Any] = {
             **found.total,
             "open_batches": found.open,
+            "quarantine": reasons_text(found.quarantine),
             "by source": dg.MetadataValue.md(_sources(found)),
         }
         return dg.AssetCheckResult(passed=found.balanced, metadata=metadata)
@@ -50,7 +55,25 @@ def survey_checks(config: Config, survey: str) -> list[dg.AssetChecksDefinition]
         wrong = future_points(mongo.store.survey(survey), channels, nights)
         return dg.AssetCheckResult(passed=not wrong, metadata={"states": len(wrong), "first": str(wrong[:5])})
 
-    return [ledger_balances, no_future_points]
+    @dg.asset_check(
+        asset=dg.AssetKey([survey, "t0"]),
+        name=FILTERS_WORK,
+        description="no channel's filter failed so often that it was left out, with alerts that wait to be judged",
+    )
+    def filters_work(context: dg.AssetCheckExecutionContext, mongo: MongoResource) -> dg.AssetCheckResult:
+        channels, nights = _partitions(context, config)
+        rows = left_out(mongo.store, survey, channels, nights, context.run.run_id)
+        return dg.AssetCheckResult(passed=not rows, metadata=left_out_metadata(rows))
+
+    return [ledger_balances, filters_work, no_future_points]
+
+
+def left_out_metadata(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Which filters were left out, why, and how many alerts wait for them."""
+    found: dict[str, Any] = {"filters": len(rows), "alerts that wait": sum(row["wait"] for row in rows)}
+    # The preview of documents hides the column `channel`, which is what this table is about.
+    shown = [{"filter of": row["channel"], **row} for row in rows]
+    return found | ({"left out": dg.MetadataValue.md(markdown_table(shown))} if rows else {})
 
 
 def product_checks(config: Config, survey: str, product: Product) -> list[dg.AssetChecksDefinition]:
@@ -84,7 +107,10 @@ def product_checks(config: Config, survey: str, product: Product) -> list[dg.Ass
 
 def _sources(report: LedgerReport) -> str:
     """The ledger as markdown; names of files come from outside, and are escaped."""
-    rows = [{key: row[key] for key in ("source", *LEDGER_KEYS)} for row in report.rows]
+    rows = [
+        {key: row[key] for key in ("source", *LEDGER_KEYS)} | {"in quarantine now": reasons_text(row["quarantine"])}
+        for row in report.short(MOST_SOURCES)
+    ]
     return markdown_table(rows) if rows else "nothing was read"
 
 

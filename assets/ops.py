@@ -14,13 +14,17 @@ from ampel_dagster.config.load import Config
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline import tiers
+from ampel_dagster.pipeline.gate import split_live
 from ampel_dagster.pipeline.ingest import Progress
+from ampel_dagster.pipeline.replay import replay
 from ampel_dagster.pipeline.t0_ingest import Ingestion
 from ampel_dagster.pipeline.t2_augment import Augmentation
 from ampel_dagster.pipeline.t3_react import react_to_updates
 from ampel_dagster.pipeline.tier import PartitionFacts, TierOutput
 from ampel_dagster.sources.files import list_files, read_file
+from ampel_dagster.storage.audit import left_out
 from ampel_dagster.storage.store import Store
+from assets.checks import FILTERS_WORK, left_out_metadata
 from assets.partitions import begin
 from assets.t3_react import raise_failures, reaction_metadata, reactions
 from resources.metadata import partition_metadata
@@ -36,9 +40,11 @@ class IngestConfig(dg.Config):
 
     survey: str
     #: Files or folders, absolute.
-    paths: list[str]
+    paths: list[str] = []  # noqa: RUF012  # pydantic copies defaults
+    #: Ids of records in quarantine, to read once more; with these, no paths.
+    quarantined: list[str] = []  # noqa: RUF012
     #: Channels; none: all.
-    channels: list[str] = []  # noqa: RUF012  # pydantic copies defaults
+    channels: list[str] = []  # noqa: RUF012
 
 
 class ReactConfig(dg.Config):
@@ -57,8 +63,15 @@ def ticket_jobs(setup: Config) -> tuple[dg.JobDefinition, dg.JobDefinition]:
         context: dg.OpExecutionContext, config: IngestConfig, mongo: MongoResource
     ) -> dg.Output[TierOutput]:
         run = begin(context, setup, mongo.store, "live")
-        rules = setup.rules(config.survey, tuple(config.channels))
+        rules, held = split_live(mongo.store, setup.rules(config.survey, tuple(config.channels)), run.mode)
+        if held:
+            context.log.warning(f"not activated, so left out: {', '.join(held)}")
         ingestion = Ingestion(mongo.store, setup.instrument(config.survey), setup.stream(config.survey), rules, run)
+        if config.quarantined:
+            ids = [int(id_) for id_ in config.quarantined]
+            return dg.Output(replay(ingestion, ids, PROGRESS.get("ingest")))
+        if not config.paths:
+            raise UserError("nothing to ingest: give paths, or ids of records in quarantine")
         files = _files(context, config.paths)
         context.log.info(f"{len(files)} files, {len(rules)} channels")
         packets = chain.from_iterable(read_file(file, name_of(file, config.paths)) for file in files)
@@ -146,6 +159,8 @@ def _report_op(setup: Config) -> dg.OpDefinition:
         run = begin(context, setup, mongo.store, "live")
         for observation in observations(setup, mongo.store, run):
             context.log_event(observation)
+        for check in filter_checks(setup, mongo.store, run):
+            context.log_event(check)  # type: ignore[arg-type]  # it is taken, though the annotation leaves it out
         for materialization in materializations(setup, mongo.store, run):
             context.log_event(materialization)
 
@@ -177,6 +192,18 @@ def observations(setup: Config, store: Store, run: RunInfo) -> Iterator[dg.Asset
         for night, sources in sorted(nights.items()):
             yield dg.AssetObservation(
                 [survey, "alerts"], partition=night, metadata={"sources": ", ".join(sorted(sources)[:20])}
+            )
+
+
+def filter_checks(setup: Config, store: Store, run: RunInfo) -> Iterator[dg.AssetCheckEvaluation]:
+    """The check on filters of each survey that a run read: jobs over packets have no step for it."""
+    for survey in setup.surveys:
+        batches = [batch for batch in store.batches.of_run(run.run, "ingest") if batch["survey"] == survey]
+        nights = sorted({night for batch in batches for night in batch["nights"]})
+        if nights:
+            rows = left_out(store, survey, sorted(setup.channels), nights, run.run)
+            yield dg.AssetCheckEvaluation(
+                dg.AssetKey([survey, "t0"]), FILTERS_WORK, passed=not rows, metadata=left_out_metadata(rows)
             )
 
 

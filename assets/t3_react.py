@@ -11,6 +11,7 @@ import dagster as dg
 from ampel_dagster.config.instance import Instance
 from ampel_dagster.config.load import Config
 from ampel_dagster.model.run import CODE_VERSION, RunInfo
+from ampel_dagster.pipeline.gate import is_live
 from ampel_dagster.pipeline.t3_react import Reacted, Reaction, react_to_night
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.bound import Process
@@ -69,13 +70,17 @@ def ui_url() -> str:
 
 
 def reactions(config: Config, store: Store, process: Process, run: RunInfo, channels: list[str]) -> list[Reaction]:
-    """What a process does for those of the channels that ask for it, one entry a survey."""
+    """What a process does for those of the channels that ask for it, one entry a survey.
+
+    A live run leaves out channels that are not activated.
+    """
     reports = Instance(config.folder).reports
     return [
         Reaction(store, config.instrument(rules.survey), process, rules, run, reports, ui_url())
         for channel in config.channels_of(process.name)
         if channel.name in channels
         for rules in channel.surveys.values()
+        if run.mode == "archive" or is_live(store, rules)
     ]
 
 

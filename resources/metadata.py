@@ -33,6 +33,12 @@ def run_metadata(tally: Tally, collection: str, seconds: float) -> dict[str, Any
         found["run/megabytes"] = round(counts["bytes"] / 1e6, 1)
     if tally.failures:
         found["failures"] = dg.MetadataValue.md(failure_table(tally.failures))
+        (commonest, _), *_ = tally.failures.most_common(1)
+        if commonest in tally.tracebacks:
+            found["traceback"] = dg.MetadataValue.md(f"```text\n{tally.tracebacks[commonest].replace('```', '')}\n```")
+    if tally.disabled:
+        rows = [{"filter of": channel, "failed too often": what} for channel, what in sorted(tally.disabled.items())]
+        found["disabled filters"] = dg.MetadataValue.md(markdown_table(rows))
     return found
 
 

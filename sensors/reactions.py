@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from ampel_dagster.config.load import Config
+from ampel_dagster.pipeline.gate import is_live
 from ampel_dagster.pipeline.t3_react import has_updates
 from ampel_dagster.storage.store import Store
 from resources.mongo import MongoResource
@@ -82,7 +83,10 @@ def _with_news(config: Config, store: Store, processes: list[str]) -> list[tuple
         (name, channel.name)
         for name in processes
         for channel in config.channels_of(name)
-        if any(has_updates(store, name, channel.name, survey) for survey in channel.surveys)
+        if any(
+            is_live(store, rules) and has_updates(store, name, channel.name, survey)
+            for survey, rules in channel.surveys.items()
+        )
     ]
 
 

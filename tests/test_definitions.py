@@ -105,11 +105,12 @@ class TestNames:
         blocking = {(key.asset_key.path[1], key.name): graph.get(key).blocking for key in graph.asset_check_keys}
         assert blocking == {
             ("t0", "ledger_balances"): True,
+            ("t0", "filters_work"): False,
             ("t1", "no_future_points"): True,
             ("t2", "few_failures"): False,
             ("t2", "nothing_pending"): False,
         }
-        assert len(graph.asset_check_keys) == 6
+        assert len(graph.asset_check_keys) == 7
 
     def test_everything_is_described(self, defs):
         for path, spec in keyed(defs).items():

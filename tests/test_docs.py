@@ -22,6 +22,8 @@ from ampel_dagster.model.alert import Packet
 from ampel_dagster.model.codes import DocumentCode, VerdictCode
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline import tiers
+from ampel_dagster.pipeline.filter_runs import MatchRate
+from ampel_dagster.pipeline.gate import activate
 from ampel_dagster.pipeline.t0_ingest import Ingestion
 from ampel_dagster.pipeline.t2_augment import Augmentation
 from ampel_dagster.pipeline.t3_react import Reaction, react_to_updates
@@ -104,6 +106,8 @@ def _run_all_tiers(config: Config, store: Store, packets: Path, reports: Path) -
     others = (Packet(alert.to_bytes(), "others", n) for n, alert in enumerate(simulate_night("2018-04-03", 20)))
     assert tiers.ingest(choosy, others).consume().counts["rejected"]
     tiers.compute(Augmentation(store, instrument, config.products_of("ztf"), run, {})).consume()
+    rate = MatchRate("VARIABLES", total=20, passed=1)
+    activate(store, choosy.rules[0], rate, "2018-04-03", 0.05, run, force=False)
     process = config.processes["daily_table"]
     for rules in config.rules("ztf"):
         if process.name in config.channels[rules.channel].t3:
@@ -342,7 +346,9 @@ def test_reasons_of_quarantine_are_documented() -> None:
     raised = set()
     for file in (REPO / "ampel_dagster").rglob("*.py"):
         text = file.read_text(encoding="utf-8")
-        raised |= set(re.findall(r'(?:AlertFormatError|super\(\).__init__)\("([A-Z_]+)"', text))
+        raised |= set(
+            re.findall(r'(?:(?:AlertFormatError|super\(\).__init__)\(|reason(?:: str)? ?= ?)"([A-Z_]+)"', text)
+        )
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", section(DATA_MODEL, "quarantine"), re.MULTILINE))
     assert documented == raised
 

@@ -33,6 +33,17 @@ def base(platform):
         base.close()
 
 
+class TestExplain:
+    def test_stages_of_a_filter(self, base, platform):
+        """Channel A has no filter: what is left is the right to see the alert."""
+        (alert, *_) = platform.ztf.ledger.of_stock(base[NAME].stock.id)
+        frame = base.explain(alert["_id"], "A")
+        assert list(frame.columns) == ["depth", "cut", "value", "limit", "passed"]
+        assert frame.iloc[0].to_list() == [0, "access", ["ZTF_PUB"], ["ZTF", "ZTF_PUB"], True]
+        with pytest.raises(UserError, match="--from PATH"):
+            base.explain(1, "A")
+
+
 class TestTransient:
     def test_light_curve(self, base):
         frame = base[NAME].light_curve()

@@ -1,7 +1,7 @@
 """``ingest``, ``backfill`` and ``demo``."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from itertools import groupby
@@ -21,6 +21,7 @@ from ampel_dagster.config.instance import Instance, locate
 from ampel_dagster.config.load import Config, load
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.run import utc_now
+from ampel_dagster.pipeline.gate import split_live
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.sources.files import list_files
 from ampel_dagster.storage import figures
@@ -41,21 +42,40 @@ def ingest(paths: Sequence[Path], channels: Sequence[str], survey: str | None) -
     with session() as current:
         known("channel", channels, list(current.config.channels))
         survey = survey_of(current.config, survey)
-        if not current.config.rules(survey, tuple(channels)):
+        rules = current.config.rules(survey, tuple(channels))
+        if not rules:
             raise UserError(f"no channel asks for {survey}; add a block '{survey}:' to a file in channels/")
+        live, held = split_live(current.store, rules, "live")
+    if held and (channels or not live):
+        raise UserError(f"{held[0]} is not live; ampel-dagster channel activate {held[0]}, or backfill its nights")
+    if held:
+        console.print(f"[yellow]not activated, so left out: {', '.join(held)}[/yellow]")
     tally = _ingest(current.instance, [path.expanduser().resolve() for path in paths], channels, survey, len(files))
+    _say_disabled(tally)
     out.print(ledger_table({source: dict(counts) for source, counts in sorted(tally.sources.items())}))
     for (who, message), number in tally.failures.most_common(5):
         console.print(f"[yellow]{escape(who)}: {escape(message)} ({number} times)[/yellow]", soft_wrap=True)
 
 
 def _ingest(instance: Instance, paths: Sequence[Path], channels: Sequence[str], survey: str, n_files: int) -> Tally:
+    """The job `ingest` over files; returns the ledger of the run."""
+    config = {"survey": survey, "paths": [str(path) for path in paths], "channels": list(channels)}
+    return run_ingest(instance, config, f"{n_files} files")
+
+
+def _say_disabled(tally: Tally) -> None:
+    for channel, what in sorted(tally.disabled.items()):
+        text = f"the filter of {channel} failed too often and was left out ({what}); mend it, and ingest the same again"
+        console.print(f"[red]{escape(text)}[/red]", soft_wrap=True)
+
+
+def run_ingest(instance: Instance, config: Mapping[str, Any], title: str) -> Tally:
     """The job `ingest` with a progress bar; returns the ledger of the run."""
     total = Tally()
     enter(instance)
     from assets.ops import PROGRESS
 
-    with _progress(f"{n_files} files") as bar:
+    with progress_bar(title) as bar:
 
         def stored(done: Tally) -> None:
             total.add(done)
@@ -67,16 +87,16 @@ def _ingest(instance: Instance, paths: Sequence[Path], channels: Sequence[str], 
             bar(f"{total.counts['computed']} results, {total.counts['failed']} failed")
 
         PROGRESS.update(ingest=stored, augment=computed)
-        config = {"survey": survey, "paths": [str(path) for path in paths], "channels": list(channels)}
         try:
-            run_job(instance, "ingest", config={"ops": {"ingest_packets": {"config": config}}})
+            run_job(instance, "ingest", config={"ops": {"ingest_packets": {"config": dict(config)}}})
         finally:
             PROGRESS.clear()
     return total
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Any]:
+def progress_bar(title: str) -> Iterator[Any]:
+    """A bar on the terminal; what it gives is called with a text of how far things are."""
     columns = (TextColumn("{task.description}"), BarColumn(pulse_style="blue"), TimeElapsedColumn())
     # In a file or a pipe it would leave empty lines.
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -2,8 +2,9 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from ampel_dagster.commands.session import Session, out, session, survey_of
+from ampel_dagster.commands.session import Session, hex_id, out, session, survey_of
 from ampel_dagster.config.load import Config
 from ampel_dagster.model.codes import code_name
 from ampel_dagster.model.errors import UserError
@@ -21,6 +22,8 @@ from ampel_dagster.storage.batches import LEDGER_KEYS
 from ampel_dagster.storage.collections import Document
 from ampel_dagster.storage.store import Store
 
+#: Rows of the ledger: with thousands of single files nobody reads all.
+_MOST_SOURCES = 40
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -71,31 +74,66 @@ def _results(codes: Mapping[int, int]) -> str:
     return f"{good} ({rest})" if rest else str(good)
 
 
-def ledger(nights: Sequence[str], survey: str | None) -> None:
+def ledger(nights: Sequence[str], survey: str | None, *, all_sources: bool, as_json: bool) -> None:
     """The ledger, by source."""
     with session() as current:
         survey = survey_of(current.config, survey)
-        report = audit.ledger(current.store, survey, nights)
+        report = audit.ledger(current.store, survey, [_night(night) for night in nights])
+        if as_json:
+            click.echo(json.dumps(_ledger_json(report)))
+            return
         if not report.rows:
             out.print("nothing was read" + (f" for {', '.join(nights)}" if nights else ""))
             return
-        out.print(ledger_table({row["source"]: row for row in report.rows}))
+        rows = report.rows if all_sources else report.short(_MOST_SOURCES)
+        out.print(ledger_table({row["source"]: row for row in rows}))
+        if len(rows) < len(report.rows):
+            out.print("--all names the others")
         if report.open:
-            out.print(f"{report.open} batches are open: a run was interrupted; run the same packets again")
+            out.print(_open_table(report.open_batches))
+            out.print(
+                f"{report.open} batches are open: a run is at them, or was interrupted: run the same packets again"
+            )
         if not report.balanced:
             raise UserError("the ledger does not balance")
 
 
-def ledger_table(sources: Mapping[str, Mapping[str, int]]) -> Table:
-    """Packets by source, with the sum of all."""
-    table = Table("source", *LEDGER_KEYS, title="packets")
-    for source, found in sources.items():
-        table.add_row(escape(source), *(str(found.get(key, 0)) for key in LEDGER_KEYS))
-    if len(sources) > 1:
-        total = [str(sum(found.get(key, 0) for found in sources.values())) for key in LEDGER_KEYS]
-        table.add_section()
-        table.add_row("all", *total)
+def ledger_table(sources: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Packets by source, with the sum of all; of what is in quarantine now also why, where the rows say so."""
+    rows = dict(sources)
+    if len(rows) > 1:
+        total: dict[str, Any] = {key: sum(found.get(key, 0) for found in rows.values()) for key in LEDGER_KEYS}
+        total["quarantine"] = sum((Counter(found.get("quarantine", {})) for found in rows.values()), Counter[str]())
+        rows["all"] = total
+    reasons = any("quarantine" in found for found in sources.values())
+    table = Table("source", *LEDGER_KEYS, *(["in quarantine now"] if reasons else []), title="packets")
+    for source, found in rows.items():
+        if found is not sources.get(source):
+            table.add_section()
+        why = [audit.reasons_text(found.get("quarantine", {}))] if reasons else []
+        table.add_row(escape(source), *(str(found.get(key, 0)) for key in LEDGER_KEYS), *why)
     return table
+
+
+def _open_table(batches: Sequence[Document]) -> Table:
+    table = Table("batch", "run", "since", title="open batches")
+    for d in batches[:_MOST_SOURCES]:
+        table.add_row(hex_id(d["_id"]), d["meta"]["run"], _when(d["meta"]["ts"]))
+    return table
+
+
+def _ledger_json(report: audit.LedgerReport) -> dict[str, Any]:
+    sources = [{key: row[key] for key in ("source", *LEDGER_KEYS, "quarantine")} for row in report.rows]
+    opened = [{"batch": hex_id(d["_id"]), "run": d["meta"]["run"]} for d in report.open_batches]
+    answer = {"balanced": report.balanced, "total": report.total, "quarantine": report.quarantine}
+    return answer | {"open": opened, "sources": sources}
+
+
+def _night(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise UserError(f"{text} is no night; write YYYY-MM-DD") from None
 
 
 def outbox(process: str | None, state: str | None, *, as_json: bool) -> None:
@@ -176,8 +214,7 @@ def _add_result(tree: Tree, d: Document) -> None:
 
 
 def _meta(meta: Mapping[str, Any]) -> str:
-    config = f"{meta['config'] & (1 << 64) - 1:016x}"
-    return f"run {meta['run']}, code {meta['version']}, config {config}, {_when(meta['ts'])}"
+    return f"run {meta['run']}, code {meta['version']}, config {hex_id(meta['config'])}, {_when(meta['ts'])}"
 
 
 def _when(ts: datetime) -> str:

@@ -68,3 +68,8 @@ def survey_of(config: Config, survey: str | None) -> str:
     if len(config.surveys) > 1:
         raise UserError(f"which survey? say --survey and one of: {', '.join(config.surveys)}")
     return config.surveys[0]
+
+
+def hex_id(id_: int) -> str:
+    """A 64-bit id as people see it: sixteen hexadecimal digits, without a sign that looks like an option."""
+    return f"{id_ & (1 << 64) - 1:016x}"

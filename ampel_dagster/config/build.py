@@ -16,7 +16,7 @@ from ampel_dagster.model.errors import Problem
 from ampel_dagster.model.stream import Stream
 from ampel_dagster.model.view import VIEW_FIELDS
 from ampel_dagster.units.base import AlertFilter, ReactionUnit, T1Combiner, T2Unit, Unit
-from ampel_dagster.units.bound import Channel, ChannelRules, Process, Product, Request, Trigger
+from ampel_dagster.units.bound import Channel, ChannelRules, Gate, Process, Product, Request, Trigger
 from ampel_dagster.units.registry import find_unit
 
 U = TypeVar("U", bound=Unit)
@@ -136,12 +136,13 @@ class Builder:
         products: Mapping[str, Product],
         processes: Mapping[str, Process],
         streams: Mapping[str, Stream],
+        place: str = "channels/{}.yaml",
     ) -> dict[str, Channel]:
-        """Channels with their filters, combiners and requests."""
+        """Channels with their filters, combiners and requests; `place` is where their files are, for problems."""
         surveys = {stream.survey for stream in streams.values()}
         built = {}
         for name, (spec, blocks) in specs.items():
-            file = f"channels/{name}.yaml"
+            file = place.format(name)
             for process in spec.t3:
                 self._known(file, "t3", process, processes, "t3")
             self._check_access(file, spec.access, list(blocks))
@@ -168,6 +169,8 @@ class Builder:
             for request in block.t2
             if self._known(file, f"{survey}.t2", request.product, products, "t2")
         ]
+        if block.gate and not block.filter:
+            self._problem(file, f"{survey}.gate", "there is no filter to be measured", "name one, or leave out gate")
         if combiner is None or (block.filter and accept is None):
             return None
         return ChannelRules.make(
@@ -179,6 +182,7 @@ class Builder:
             combiner=combiner,
             requests=tuple(requests),
             reactions=spec.t3,
+            gate=Gate(block.gate.night.isoformat(), block.gate.max_share) if block.gate else None,
         )
 
     def _unit(self, file: str, at: str, spec: UnitSpec, kind: type[U]) -> U | None:

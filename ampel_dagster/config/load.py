@@ -51,6 +51,12 @@ class Config:
         """The stream of a survey."""
         return next(stream for stream in self.streams.values() if stream.survey == survey)
 
+    def packet_folders(self, survey: str) -> list[Path]:
+        """Where files of packets may lie: archive, landing folder, the instance, here."""
+        stream, instance = self.stream(survey), Instance(self.folder)
+        places = [instance.path(place.folder) for place in (stream.archive, stream.landing) if place]
+        return [*places, *(place.parent for place in places), self.folder, Path.cwd()]
+
     def instrument(self, survey: str) -> Instrument:
         """A reader of the survey's packets."""
         schemas = self.stream(survey).schemas
@@ -111,6 +117,24 @@ def load(folder: Path) -> Config:
     return Config(folder, built_streams, built_channels, built_products, built_processes, content)
 
 
+def load_channel(config: Config, path: Path) -> Channel:
+    """A channel of an instance out of a file anywhere, such as another version of one of its own.
+
+    Raises ConfigError.
+    """
+    reader = _Reader(config.folder)
+    file = str(path)
+    content = reader.yaml(path, file)
+    found = reader.any_channel(file, content) if content is not None else None
+    if found is not None:
+        builder = Builder(config.folder, reader.problems)
+        parts = {file: found}
+        built = builder.channels(parts, config.products, config.processes, config.streams, "{}")
+    if reader.problems or found is None:
+        raise ConfigError(reader.problems)
+    return built[file]
+
+
 class _Reader:
     """Reads folders of YAML files; collects problems."""
 
@@ -134,7 +158,7 @@ class _Reader:
                     "letters, digits and _ only, a letter first",
                 )
                 continue
-            content = self._yaml(path, file)
+            content = self.yaml(path, file)
             made = make(file, content) if content is not None else None
             if path.stem in read:
                 self._problem(file, "", f"{kind}/{read[path.stem]} has the name already", "keep one of the two")
@@ -144,6 +168,15 @@ class _Reader:
         return found
 
     def channel(self, file: str, content: dict[str, Any]) -> tuple[ChannelSpec, dict[str, SurveySpec]] | None:
+        """A channel whose file has its name."""
+        found = self.any_channel(file, content)
+        if found is not None and found[0].channel != Path(file).stem:
+            self._problem(
+                file, "channel", f"is {found[0].channel}, but the file is {Path(file).name}", "give both one name"
+            )
+        return found
+
+    def any_channel(self, file: str, content: dict[str, Any]) -> tuple[ChannelSpec, dict[str, SurveySpec]] | None:
         """A channel: its survey blocks are the keys that are no fields of it."""
         own = {key: value for key, value in content.items() if key in ChannelSpec.model_fields}
         spec = self.validate(file, ChannelSpec, own)
@@ -158,10 +191,6 @@ class _Reader:
             block = self.validate(file, SurveySpec, value if value is not None else {}, key)
             if block is not None:
                 blocks[key] = block
-        if spec is not None and spec.channel != Path(file).stem:
-            self._problem(
-                file, "channel", f"is {spec.channel}, but the file is {Path(file).name}", "give both one name"
-            )
         return (spec, blocks) if spec is not None else None
 
     def validate(self, file: str, model: type[M], content: Any, at: str = "") -> M | None:
@@ -172,7 +201,7 @@ class _Reader:
             self.problems += problems_of(error, file, at)
             return None
 
-    def _yaml(self, path: Path, file: str) -> dict[str, Any] | None:
+    def yaml(self, path: Path, file: str) -> dict[str, Any] | None:
         try:
             content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
         except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:

@@ -1,5 +1,6 @@
 """The forms of the YAML files, as a user writes them."""
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -30,6 +31,13 @@ class RequestSpec(Spec):
     group: tuple[int, ...] = ()
 
 
+class GateSpec(Spec):
+    """What a channel's filter must show before the channel goes live."""
+
+    night: date = Field(description="reference night; its archive file is read")
+    max_share: float = Field(0.05, gt=0, le=1, description="largest share of the night's alerts that it may accept")
+
+
 class SurveySpec(Spec):
     """What a channel wants of one survey."""
 
@@ -42,6 +50,7 @@ class SurveySpec(Spec):
         description="which datapoints make up a state",
     )
     t2: tuple[RequestSpec, ...] = Field((), description="products to compute, by name")
+    gate: GateSpec | None = Field(None, description="none: the channel is live as soon as its file is there")
 
     @field_validator("t2", mode="before")
     @classmethod

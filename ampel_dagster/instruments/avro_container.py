@@ -18,6 +18,7 @@ from fastavro import schemaless_reader
 from fastavro.schema import SchemaParseException, UnknownType
 
 from ampel_dagster.instruments.avro_compiler import Reader, Unsupported, compile_reader, long_at
+from ampel_dagster.model.alert import MAX_ALERT_BYTES
 from ampel_dagster.model.errors import AlertFormatError
 
 #: What fastavro, struct and zlib raise on bytes that are not what they claim to be.
@@ -155,6 +156,8 @@ class ContainerReader:
             end = start + size
             if count < 1 or size < 0:
                 raise AlertFormatError("TRUNCATED", "a block of the container has no valid length")
+            if size > MAX_ALERT_BYTES:
+                raise AlertFormatError("TOO_LARGE", f"a block has {size} bytes, more than {MAX_ALERT_BYTES}")
             whole = end + _SYNC_BYTES <= len(data) and data[end : end + _SYNC_BYTES] == sync
             # One record in a sound block is the rule, and may be read later; all else is read at once, to know
             # here and now how much of it is good.
@@ -224,7 +227,14 @@ def _decompress(payload: bytes, codec: str) -> bytes:
     if codec == "null":
         return payload
     if codec == "deflate":
-        return zlib.decompress(payload, -15)
+        # A few kB may unpack to gigabytes.
+        unpacker = zlib.decompressobj(-15)
+        unpacked = unpacker.decompress(payload, MAX_ALERT_BYTES)
+        if not unpacker.eof and len(unpacked) >= MAX_ALERT_BYTES:
+            raise AlertFormatError("TOO_LARGE", f"a block unpacks to more than {MAX_ALERT_BYTES} bytes")
+        if not unpacker.eof:
+            raise EOFError("a packed block breaks off")
+        return unpacked
     raise AlertFormatError("UNKNOWN_CODEC", f"compressed by {codec!r}, which is not supported (null, deflate)")
 
 

@@ -99,6 +99,8 @@ class ZTF(Instrument):
             alert_id, jd = _int64(int(head["candid"])), float(candidate["jd"])
             night = ut_night(jd)
             rank = _schema_rank(head.get("schemavsn") or version)
+            if not (isfinite(candidate["ra"]) and isfinite(candidate["dec"])):
+                raise ValueError(f"the position is {candidate['ra']}, {candidate['dec']}")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise AlertFormatError("INVALID_FIELD", f"{type(error).__name__}: {error}") from error
 

@@ -4,6 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ampel_dagster.model.datapoint import DataPoint
+from ampel_dagster.model.errors import UndeclaredReadError
+
+#: Bytes that one alert may have, packed or unpacked. Real ones have less than 1 MB; a document of MongoDB holds 16 MB.
+MAX_ALERT_BYTES = 15_000_000
+_UNDECLARED = 'the filter declares needs = "candidate", but reads {}; let it declare needs = "history"'
 
 
 class Packet(NamedTuple):
@@ -32,6 +37,7 @@ class Alert:
         "_points",
         "_read_cutouts",
         "_read_points",
+        "_sealed",
         "candidate",
         "id",
         "jd",
@@ -72,10 +78,17 @@ class Alert:
         self._read_points = read_points
         self._read_cutouts = read_cutouts
         self._points: tuple[DataPoint, ...] | None = None
+        self._sealed = False
+
+    def seal(self, sealed: bool) -> None:
+        """Refuse (or give again) what lies behind the candidate: to a filter that says that it needs no more."""
+        self._sealed = sealed
 
     @property
     def points(self) -> tuple[DataPoint, ...]:
         """Candidate first, then its history from new to old."""
+        if self._sealed:
+            raise UndeclaredReadError(_UNDECLARED.format("alert.points"))
         if self._points is None:
             self._points = self._read_points()
         return self._points
@@ -92,6 +105,8 @@ class Alert:
 
     def cutouts(self) -> Mapping[str, bytes]:
         """Image stamps by name ('science', 'template', 'difference') as gzipped FITS; empty if there are none."""
+        if self._sealed:
+            raise UndeclaredReadError(_UNDECLARED.format("alert.cutouts()"))
         return self._read_cutouts()
 
     def __repr__(self) -> str:

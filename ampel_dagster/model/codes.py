@@ -42,6 +42,24 @@ class VerdictCode(IntEnum):
     REJECTED = -1
     NO_ACCESS = -1001
     EXCEPTION = -1004
+    #: The filter raised too often in a row and was left out for the rest of the run: to be judged by a later one.
+    FILTER_DISABLED = -1005
+
+
+#: A filter's own codes for rejection.
+_OWN_REJECTIONS = range(-255, 0)
+
+
+def verdict_code(answer: bool | int | None) -> int:
+    """A filter's answer as a verdict code."""
+    if answer is True:
+        return VerdictCode.ACCEPTED.value
+    if answer is None or answer is False:
+        return VerdictCode.REJECTED.value
+    number = int(answer)
+    if number > 0 or number in _OWN_REJECTIONS:
+        return number
+    return VerdictCode.REJECTED.value
 
 
 def code_name(code: int) -> str:

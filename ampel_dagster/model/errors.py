@@ -6,7 +6,8 @@
     ├── UserError            one line tells the user what to do; exit code 2; nothing was changed
     │   ├── ConfigError      a file of the instance is wrong (carries every problem found)
     │   └── StorageError     the database cannot be reached, or refuses
-    └── AlertFormatError     a packet cannot be read; becomes a quarantine record
+    ├── AlertFormatError     a packet cannot be read; becomes a quarantine record
+    └── UndeclaredReadError  a filter reads what it said it would not; becomes a verdict
 
 What goes wrong with one document is no exception: it is data (a `DocumentCode`, a quarantine record).
 """
@@ -37,6 +38,10 @@ class AlertFormatError(AmpelError):
         super().__init__(f"{reason}: {message}")
         self.reason = reason
         self.message = message
+
+
+class UndeclaredReadError(AmpelError):
+    """A filter that declares ``needs = "candidate"`` reads the rest of the alert."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,4 +56,7 @@ class Stream(_Strict):
     rejected_days: int = Field(
         30, ge=0, description="days for which verdicts on rejected alerts are kept; 0: not at all"
     )
+    max_filter_failures: int = Field(
+        20, ge=1, description="a filter that raises so often in a row is left out for the rest of the run"
+    )
     batch_size: int = Field(100, ge=1, le=10_000, description="packets a batch, the unit of work and of crash repair")

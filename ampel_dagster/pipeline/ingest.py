@@ -31,6 +31,13 @@ class SelectionWriter:
     def __init__(self, ingestion: Ingestion) -> None:
         self._in = ingestion
         self._combiner = Combiner(ingestion.instrument, ingestion.rules)
+        self._told = False
+
+    def _tell_rules(self, meta: Mapping[str, Any]) -> None:
+        """Keep what the hashes in verdicts stand for, once a run."""
+        if not self._told:
+            self._in.store.configs.keep_all({rules.config: rules.description for rules in self._in.rules}, meta)
+            self._told = True
 
     def write(self, selection: Selection) -> Tally:
         """Write one selection; return what it did. A replay that finds everything known writes nothing at all."""
@@ -41,6 +48,7 @@ class SelectionWriter:
         batches, run = self._in.store.batches, self._in.run
         meta = dict(run.meta(batch=selection.id))
         batches.open(selection.id, "ingest", self._in.survey, run.mode, meta)
+        self._tell_rules(run.meta())
         accepted = {item.alert.id for item in selection.judged if item.channels}
         states = self._write_accepted(selection, accepted, meta, tally) if accepted else {}
         store_alerts(self._in, selection, states, meta, tally)
@@ -54,6 +62,7 @@ class SelectionWriter:
             {channel: sorted(stocks) for channel, stocks in tally.touched.items()},
             tally.partition_keys,
             [f"{name}|{r.channel}" for r in self._in.rules for name in r.reactions if r.channel in tally.touched],
+            [found._asdict() for found in selection.disabled],
         )
         return tally
 

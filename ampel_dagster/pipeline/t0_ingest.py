@@ -11,22 +11,24 @@ from typing import Any, NamedTuple
 
 from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.alert import Alert, Packet
-from ampel_dagster.model.codes import VerdictCode
+from ampel_dagster.model.codes import VerdictCode, verdict_code
 from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.model.ids import hash64, hash_json
 from ampel_dagster.model.night import ut_night
 from ampel_dagster.model.run import RunInfo, utc_now
 from ampel_dagster.model.stream import Stream
-from ampel_dagster.pipeline.guard import Failure, guarded
+from ampel_dagster.pipeline.asking import Breakers, Disabled
+from ampel_dagster.pipeline.guard import Failure
 from ampel_dagster.sources.files import BrokenSourceError
 from ampel_dagster.storage.ledger import Prior
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.bound import ChannelRules
 
-#: A filter's own codes for rejection.
-_OWN_REJECTIONS = range(-255, 0)
 #: Batches whose alerts are remembered: those that may still be on their way to the database, and one more.
 _REMEMBERED = 3
+#: Two packets of one alert give the same time, to about a second.
+_SAME_TIME_DAYS = 1e-5
+_LEFT_OUT = VerdictCode.FILTER_DISABLED.value
 Verdicts = dict[str, dict[str, Any]]
 #: What the ledger says of an alert that it does not know.
 _NOTHING = Prior({}, frozenset(), {}, 0)
@@ -43,6 +45,8 @@ class Ingestion:
     run: RunInfo
     #: Whether states and tickets are made at once (T0 and T1 together) or by a T1 of their own.
     with_states: bool = True
+    #: Which filters still work, in this run.
+    breakers: Breakers = field(default_factory=Breakers)
 
     @property
     def survey(self) -> str:
@@ -73,6 +77,8 @@ class Bad(NamedTuple):
     packet: Packet
     reason: str
     message: str
+    #: True size of what was read; of what is too large, the packet holds the beginning.
+    size_bytes: int
 
 
 @dataclass
@@ -83,6 +89,10 @@ class Selection:
     judged: list[Judged] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    #: Where the failures happened, of each the first.
+    tracebacks: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: Filters that were left out of a part of it or all.
+    disabled: tuple[Disabled, ...] = ()
     bytes: int = 0
     #: Whether a crashed run began this very batch.
     resumed: bool = False
@@ -120,7 +130,8 @@ def _tomorrow_jd() -> float:
 
 
 def _bad(packet: Packet, error: AlertFormatError, salt: str = "") -> Bad:
-    return Bad(hash64(packet.data + salt.encode()), packet, error.reason, error.message)
+    size = error.size_bytes if isinstance(error, BrokenSourceError) else len(packet.data)
+    return Bad(hash64(packet.data + salt.encode()), packet, error.reason, error.message, size)
 
 
 def _slices(records: Iterator[tuple[Packet, Alert | Bad]], size: int) -> Iterator[list[tuple[Packet, Alert | Bad]]]:
@@ -142,11 +153,13 @@ class _Judge:
     def batch(self, items: list[tuple[Packet, Alert | Bad]]) -> Selection:
         alerts = [item for _, item in items if isinstance(item, Alert)]
         named = [(p.source, p.offset, item.id) for p, item in items]
-        selection = Selection(hash_json(["ingest", self._in.survey, named, self._configs]))
-        selection.bytes = sum(len(packet.data) for packet, _ in items)
         prior = self._prior(alerts)
-        open_batches = self._open_batches(selection.id, prior.values())
+        id_ = hash_json(["ingest", self._in.survey, named, self._configs])
+        states = self._states(id_, prior.values())
+        selection = Selection(self._own_id(id_, states))
+        open_batches = {id_ for id_, state in states.items() if state == "open"}
         selection.resumed = selection.id in open_batches
+        selection.bytes = sum(len(packet.data) for packet, _ in items)
         first = self._first_accepted(alerts)
         self._recent.append({})
         self._recent_first.append({})
@@ -163,19 +176,31 @@ class _Judge:
                 selection.judged.append(judged)
         known_bad = self._in.store.quarantine.known([bad.id for bad in selection.bad]) if selection.bad else set()
         new_bad = any(bad.id not in known_bad for bad in selection.bad)
+        selection.disabled = tuple(d for c, d in self._in.breakers.disabled.items() if c in self._configs)
         selection.has_work = selection.resumed or new_bad or any(j.verdicts or j.channels for j in selection.judged)
         return selection
+
+    def _own_id(self, id_: int, states: dict[int, str]) -> int:
+        """This id, or one made of it whose batch is not finished: that one's news may still be unheard."""
+        while states.get(id_, "open") != "open":
+            id_ = hash_json(["again", id_])
+            states.update(self._in.store.batches.states([id_]))
+        return id_
+
+    def _waits(self, old: Mapping[str, Any], rules: ChannelRules) -> bool:
+        """Whether a filter that was left out has still to judge, and can."""
+        return old["code"] == _LEFT_OUT and rules.channel not in self._in.breakers.disabled
 
     def _prior(self, alerts: Sequence[Alert]) -> dict[int, Prior]:
         return self._survey.ledger.prior([alert.id for alert in alerts])
 
-    def _open_batches(self, own: int, prior: Iterable[Prior]) -> set[int]:
-        """Batches that gave earlier verdicts and were never finished, and this one if it was begun before."""
+    def _states(self, own: int, prior: Iterable[Prior]) -> dict[int, str]:
+        """How far the batches are that gave earlier verdicts, and this one if it was begun before."""
         ids = {own}
         for known in prior:
             ids.add(known.enriched)
             ids.update(verdict["batch"] for verdict in known.verdict.values())
-        return {id_ for id_, state in self._in.store.batches.states(ids).items() if state == "open"}
+        return self._in.store.batches.states(ids)
 
     def _first_accepted(self, alerts: Sequence[Alert]) -> dict[tuple[int, str], tuple[float, int]]:
         if not self._knowing:
@@ -201,10 +226,15 @@ class _Judge:
         before = prior or _NOTHING
         verdicts: Verdicts = {}
         again: list[str] = []
+        if before.stock is not None and (before.stock != alert.stock or abs(before.jd - alert.jd) > _SAME_TIME_DAYS):
+            known = f"stock {before.stock} at jd {before.jd:.5f}"
+            message = f"alert {alert.id} is known as {known}; this packet says stock {alert.stock} at {alert.jd:.5f}"
+            selection.bad.append(_bad(alert.packet, AlertFormatError("ID_CONFLICT", message)))
+            return None
         try:
             for rules in self._in.rules:
                 old = before.verdict.get(rules.channel)
-                if old is None or old["config"] != rules.config:
+                if old is None or old["config"] != rules.config or self._waits(old, rules):
                     verdicts[rules.channel] = self._verdict(selection, alert, rules, first)
                 elif old["batch"] in open_batches:
                     verdicts[rules.channel] = {**old, "batch": selection.id}
@@ -238,14 +268,18 @@ class _Judge:
         if known and rules.known_stocks == "bypass":
             return verdict | {"code": VerdictCode.ACCEPTED.value, "known_stock": True}
         code = VerdictCode.ACCEPTED.value
-        if rules.filter is not None:
-            answer = guarded(rules.filter.accept, alert)
+        if rules.channel in self._in.breakers.disabled:
+            code = _LEFT_OUT
+        elif rules.filter is not None:
+            answer = self._in.breakers.ask(rules, alert, self._in.stream.max_filter_failures)
             if isinstance(answer, Failure):
-                selection.failures[(f"filter of {rules.channel}", answer.message)] += 1
+                key = (f"filter of {rules.channel}", answer.message)
+                selection.failures[key] += 1
+                selection.tracebacks.setdefault(key, answer.traceback)
                 verdict["error"] = answer.message
                 code = VerdictCode.EXCEPTION.value
             else:
-                code = _code(answer)
+                code = verdict_code(answer)
         if known and code < 0:
             if rules.known_stocks == "overrule":
                 verdict["overruled"] = code
@@ -270,6 +304,8 @@ class _Judge:
             before.channel | set(channels),
             states,
             max(before.rank, alert.rank),
+            stock=alert.stock,
+            jd=alert.jd,
         )
         self._recent[-1][alert.id] = merged
         for channel in channels:
@@ -281,15 +317,3 @@ class _Judge:
 def _in_time(item: tuple[Packet, Alert | Bad]) -> tuple[float, int]:
     found = item[1]
     return (found.jd, found.id) if isinstance(found, Alert) else (float("inf"), found.id)
-
-
-def _code(answer: bool | int | None) -> int:
-    """A filter's answer as a verdict code."""
-    if answer is True:
-        return VerdictCode.ACCEPTED.value
-    if answer is None or answer is False:
-        return VerdictCode.REJECTED.value
-    number = int(answer)
-    if number > 0 or number in _OWN_REJECTIONS:
-        return number
-    return VerdictCode.REJECTED.value

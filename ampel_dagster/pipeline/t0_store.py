@@ -138,6 +138,21 @@ def store_rest(ingestion: Ingestion, selection: Selection, meta: Meta, tally: Ta
             }
             for stock, (channels, alerts) in by_stock.items()
         ]
+        # One a run and channel: the first batch that meets it writes it.
+        + [
+            {
+                "_id": hash_json([ingestion.run.run, 0, survey, found.channel, "disable"]),
+                "run": ingestion.run.run,
+                "tier": 0,
+                "survey": survey,
+                "channel": [found.channel],
+                "action": "disable",
+                "note": f"{found.filter} raised {found.failures} times in a row: {found.message}",
+                "batch": selection.id,
+                "ts": meta["ts"],
+            }
+            for found in selection.disabled
+        ]
     )
 
 
@@ -155,13 +170,16 @@ def _stamps(selection: Selection, tally: Tally) -> dict[int, Mapping[str, bytes]
 
 def _quarantined(bad: Bad, survey: str, meta: Meta) -> dict[str, Any]:
     p = bad.packet
-    return quarantine_document(bad.id, survey, p.source, p.offset, p.member, p.data, bad.reason, bad.message, meta)
+    where = (p.source, p.offset, p.member)
+    return quarantine_document(bad.id, survey, *where, p.data, bad.size_bytes, bad.reason, bad.message, meta)
 
 
 def count_selection(selection: Selection, tally: Tally) -> None:
     """Add a selection to the ledger's figures, by source and by partition."""
     tally.counts["bytes"] += selection.bytes
     tally.failures.update(selection.failures)
+    tally.tracebacks.update(selection.tracebacks)
+    tally.disabled |= {d.channel: f"{d.filter}: {d.message}" for d in selection.disabled}
     for item in selection.judged:
         _count(tally, item.alert.packet.source, item.status)
         for channel in item.channels:

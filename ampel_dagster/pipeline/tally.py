@@ -3,6 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
+
+#: Different failures of which the traceback is kept.
+_KEPT_TRACEBACKS = 20
 
 
 @dataclass
@@ -19,11 +23,17 @@ class Tally:
     partitions: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     #: Failures of units by (who, message): a few messages are enough to act upon.
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    #: Where they happened; of some of them, the first time.
+    tracebacks: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: Filters that were left out, by channel: what they are called and what they raised.
+    disabled: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: "Tally") -> None:
         """Add another tally to this one."""
         self.counts.update(other.counts)
         self.failures.update(other.failures)
+        self.tracebacks = dict(islice((self.tracebacks | other.tracebacks).items(), _KEPT_TRACEBACKS))
+        self.disabled |= other.disabled
         for source, counts in other.sources.items():
             self.source(source).update(counts)
         for channel, stocks in other.touched.items():

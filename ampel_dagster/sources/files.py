@@ -13,7 +13,7 @@ from pathlib import Path
 from tarfile import InvalidHeaderError, ReadError, TruncatedHeaderError  # type: ignore[attr-defined]
 from typing import IO, Self, cast
 
-from ampel_dagster.model.alert import Packet
+from ampel_dagster.model.alert import MAX_ALERT_BYTES, Packet
 from ampel_dagster.model.errors import AlertFormatError, UserError
 from ampel_dagster.sources.json_files import read_lines, read_objects
 
@@ -24,16 +24,24 @@ _PARQUET = (".parquet",)
 _SUFFIXES = (*_ARCHIVES, ".avro", *_JSON, *_JSON_LINES, *_PARQUET)
 #: Bytes of a broken archive that are kept beside its quarantine record: enough to recognise it.
 _KEPT_BYTES = 4096
+#: Bytes of a file that is read as one packet, in memory; it may hold several alerts.
+MAX_PACKET_BYTES = 64_000_000
 _GZIP = b"\x1f\x8b"
 _CHUNK_BYTES = 1 << 16
 
 
 class BrokenSourceError(AlertFormatError):
-    """The rest of a file that cannot be read; `packet` holds the beginning of the file and where reading stopped."""
+    """What of a file cannot be read; `packet` holds its beginning, and where it stands.
 
-    def __init__(self, message: str, packet: Packet) -> None:
-        super().__init__("TRUNCATED_ARCHIVE", message)
+    TRUNCATED_ARCHIVE: the rest of an archive. TOO_LARGE: one packet, of `size_bytes`; reading goes on after it.
+    """
+
+    def __init__(
+        self, message: str, packet: Packet, *, reason: str = "TRUNCATED_ARCHIVE", size_bytes: int | None = None
+    ) -> None:
+        super().__init__(reason, message)
         self.packet = packet
+        self.size_bytes = len(packet.data) if size_bytes is None else size_bytes
 
 
 class _Member(tarfile.TarInfo):
@@ -79,11 +87,11 @@ def read_file(path: Path, name: str | None = None) -> Iterator[Packet | BrokenSo
 
     A file that breaks half-way yields what could be read, then one BrokenSourceError.
     """
-    source = name or path.name
+    source = _text(name or path.name)
     offset = 0
     try:
-        for member, data in _packets(path):
-            yield Packet(data, source, offset, member)
+        for member, data, size in _packets(path):
+            yield _packet(data, size, source, offset, member)
             offset += 1
     except (tarfile.TarError, EOFError, OSError, ValueError, RecursionError, zlib.error) as error:
         with path.open("rb") as file:
@@ -91,24 +99,26 @@ def read_file(path: Path, name: str | None = None) -> Iterator[Packet | BrokenSo
         yield BrokenSourceError(f"{source} breaks off after {offset} packets ({error})", Packet(kept, source, offset))
 
 
-def _packets(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names (of those that have one) and contents of the packets in a file."""
+def _packets(path: Path) -> Iterator[tuple[str, bytes, int]]:
+    """Names (of those that have one), contents (of one that is too large, the beginning) and sizes of packets."""
     if path.name.endswith(_PARQUET):
         from ampel_dagster.sources.parquet import read_rows  # here: Arrow takes a quarter of a second to load
 
-        yield from (("", data) for data in read_rows(path))
+        yield from (("", data, len(data)) for data in read_rows(path))
         return
     if not path.name.endswith((*_ARCHIVES, *_JSON, *_JSON_LINES)):
-        yield path.name, path.read_bytes()
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            yield path.name, file.read(_kept(size)), size
         return
     with path.open("rb") as file:
         if path.name.endswith(_ARCHIVES):
             yield from _members(file)
         elif path.name.endswith(_JSON_LINES):
-            yield from (("", data) for data in read_lines(_unpacked(file)))
+            yield from (("", data, len(data)) for data in read_lines(_unpacked(file)))
         else:
             text = TextIOWrapper(_unpacked(file), "utf-8", errors="surrogateescape")
-            yield from (("", data) for data in read_objects(text))
+            yield from (("", data, len(data)) for data in read_objects(text))
 
 
 def _unpacked(file: BufferedReader) -> IO[bytes]:
@@ -117,8 +127,27 @@ def _unpacked(file: BufferedReader) -> IO[bytes]:
     return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
 
 
-def _members(file: BufferedReader) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files in an archive."""
+def _text(name: str) -> str:
+    """A name as text that can be stored: on disk and in archives it may be any bytes."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _kept(size: int) -> int:
+    """How much is read of a packet of `size` bytes."""
+    return size if size <= MAX_PACKET_BYTES else MAX_ALERT_BYTES
+
+
+def _packet(data: bytes, size: int, source: str, offset: int, name: str) -> Packet | BrokenSourceError:
+    name = _text(name)
+    packet = Packet(data, source, offset, name)
+    if size <= MAX_PACKET_BYTES:
+        return packet
+    message = f"{name} has {size} bytes, more than {MAX_PACKET_BYTES}"
+    return BrokenSourceError(message, packet, reason="TOO_LARGE", size_bytes=size)
+
+
+def _members(file: BufferedReader) -> Iterator[tuple[str, bytes, int]]:
+    """Names, contents (of one that is too large, the beginning) and sizes of the files in an archive."""
     stream = _unpacked(file)
     with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK_BYTES, tarinfo=_Member) as archive:
         while (member := archive.next()) is not None:
@@ -126,10 +155,10 @@ def _members(file: BufferedReader) -> Iterator[tuple[str, bytes]]:
             if not member.isfile():
                 continue
             content = archive.extractfile(member)
-            data = content.read() if content is not None else b""
-            if len(data) < member.size:
+            data = content.read(_kept(member.size)) if content is not None else b""
+            if len(data) < _kept(member.size):
                 raise EOFError(f"{member.name} is cut off")
-            yield member.name, data
+            yield member.name, data, member.size
     if stream is not file:
         while stream.read(_CHUNK_BYTES):
             pass  # to the end, where the checksum stands

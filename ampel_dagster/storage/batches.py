@@ -43,10 +43,12 @@ class Batches:
         touched: Touched,
         partitions: Sequence[str] = (),
         due: Sequence[str] = (),
+        disabled: Sequence[Document] = (),
     ) -> None:
         """Say that a batch is done (or 'stored'), and what it did.
 
-        `partitions` are 'channel|night'; `due` are the reactions that are to hear of it, 'process|channel'.
+        `partitions` are 'channel|night'; `due` are the reactions that are to hear of it, 'process|channel';
+        `disabled` are filters that were left out.
         """
         change: dict[str, Any] = {
             "state": state,
@@ -58,6 +60,7 @@ class Batches:
             "due": list(due),
             "done_ts": utc_now(),
         }
+        change |= {"disabled": list(disabled)} if disabled else {}
         self._durable.update_one({"_id": id_}, {"$set": change})
 
     def announce(
@@ -142,6 +145,18 @@ class Batches:
         ]
         return [{"source": d.pop("_id"), **d} for d in self._read.aggregate(stages)]
 
+    def disabled(self, survey: str, nights: Sequence[str] = ()) -> list[Document]:
+        """Filters that were left out, by channel and message: in batches of which nights (none: all), and runs."""
+        match: Document = {"survey": survey, "kind": "ingest", "disabled": {"$exists": True}}
+        match |= {"nights": {"$in": list(nights)}} if nights else {}
+        found: dict[tuple[str, str], Document] = {}
+        for batch in self._read.find(match, {"disabled": 1, "nights": 1, "meta.run": 1}):
+            for d in batch["disabled"]:
+                entry = found.setdefault((d["channel"], d["message"]), {**d, "nights": set(), "runs": set()})
+                entry["nights"].update(batch["nights"])
+                entry["runs"].add(batch["meta"]["run"])
+        return list(found.values())
+
     def of_run(self, run: str, kind: str) -> list[Document]:
         """Finished batches of a run: what they touched, in which nights."""
         return list(self._read.find({"meta.run": run, "kind": kind, "state": {"$ne": "open"}}))
@@ -151,8 +166,8 @@ class Batches:
         return frozenset(d["_id"] for d in self._read.find({"state": "open"}, {"_id": 1}))
 
     def left_open(self) -> list[Document]:
-        """Batches that were begun and not finished."""
-        return list(self._read.find({"state": "open"}))
+        """Batches that were begun and not finished, oldest first."""
+        return list(self._read.find({"state": "open"}).sort([("meta.ts", 1), ("_id", 1)]))
 
 
 #: What the packets of a source were, in the order of the ledger: the first is the sum of the others.

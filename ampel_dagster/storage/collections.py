@@ -14,7 +14,7 @@ DocumentDatabase = Database[Document]
 #: Collections that each survey has under its own name: ``ztf.alert`` …
 SURVEY_COLLECTIONS = ("alert", "rejected", "stock", "t0", "t1", "t2", "cutout")
 #: Collections across surveys.
-COMMON_COLLECTIONS = ("batch", "journal", "quarantine", "t3", "config")
+COMMON_COLLECTIONS = ("batch", "journal", "quarantine", "activation", "t3", "config")
 
 
 class Index(NamedTuple):

@@ -36,6 +36,9 @@ class Prior(NamedTuple):
     rank: int
     #: Batch whose packet told more than the first one; 0 if there was none.
     enriched: int = 0
+    #: Its object and time; None: the alert is not known.
+    stock: int | None = None
+    jd: float = 0.0
 
 
 class Latest(NamedTuple):
@@ -62,12 +65,18 @@ class Ledger:
     def prior(self, ids: Sequence[int]) -> dict[int, Prior]:
         """What is known of these alerts, accepted or rejected."""
         query = {"_id": {"$in": list(ids)}}
-        found = {d["_id"]: Prior(d["verdict"], frozenset(), {}, 0) for d in self.rejected.find(query, {"verdict": 1})}
-        fields = {"verdict": 1, "channel": 1, "state": 1, "rank": 1, "enriched.batch": 1}
+        fields = {"verdict": 1, "stock": 1, "jd": 1}
+        found = {
+            d["_id"]: Prior(d["verdict"], frozenset(), {}, 0, stock=d["stock"], jd=d["jd"])
+            for d in self.rejected.find(query, fields)
+        }
+        fields |= {"channel": 1, "state": 1, "rank": 1, "enriched.batch": 1}
         for d in self.alert.find(query, fields):
             known = found[d["_id"]].verdict if d["_id"] in found else {}
             verdict, enriched = {**known, **d["verdict"]}, d["enriched"]["batch"] if "enriched" in d else 0
-            found[d["_id"]] = Prior(verdict, frozenset(d["channel"]), d.get("state", {}), d["rank"], enriched)
+            found[d["_id"]] = Prior(
+                verdict, frozenset(d["channel"]), d.get("state", {}), d["rank"], enriched, d["stock"], d["jd"]
+            )
         return found
 
     def latest(self, ids: Sequence[int]) -> dict[int, Latest]:
@@ -104,6 +113,15 @@ class Ledger:
             query["$or"] = [{f"state.{view}": {"$exists": False}} for view in without_state]
         found = self.alert.find(query, batch_size=2000, allow_disk_use=True)
         return map(_record, found.sort([("stock", 1), ("jd", 1), ("_id", 1)]))
+
+    def find(self, id_: int) -> Document | None:
+        """Ledger document of one alert, accepted or rejected."""
+        return self.alert.find_one({"_id": id_}) or self.rejected.find_one({"_id": id_})
+
+    def waiting(self, channel: str, nights: Sequence[str], code: int) -> int:
+        """Alerts of these nights on which the channel's verdict has this code."""
+        query = {"night": {"$in": list(nights)}, f"verdict.{channel}.code": code}
+        return self.alert.count_documents(query) + self.rejected.count_documents(query)
 
     def of_stock(self, stock: int) -> list[Document]:
         """Ledger documents of one stock, oldest first."""

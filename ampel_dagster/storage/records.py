@@ -1,16 +1,15 @@
 """Smaller collections: journal, quarantine, stamps, configurations."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from bson.binary import Binary
 
+from ampel_dagster.model.alert import MAX_ALERT_BYTES
 from ampel_dagster.storage.collections import Document, DocumentCollection
 from ampel_dagster.storage.writes import insert_missing
-
-#: MongoDB refuses documents above 16 MB; of a larger packet the beginning is kept.
-_MAX_RAW_BYTES = 15_000_000
 
 
 class Journal:
@@ -46,6 +45,40 @@ class Quarantine:
         """Number of records."""
         return self.collection.count_documents({})
 
+    def find(self, **where: Any) -> list[Document]:
+        """Records by id (`_id`), `survey`, `source` or `reason`, without their bytes; what is None does not matter."""
+        query = {key: value for key, value in where.items() if value is not None}
+        found = self.collection.find(query, {"raw": 0}).sort([("source", 1), ("offset", 1), ("_id", 1)])
+        return [{**d, "replayable": is_replayable(d)} for d in found]
+
+    def raw(self, id_: int) -> bytes:
+        """The bytes that are kept of a record; none if there is no such record."""
+        d = self.collection.find_one({"_id": id_}, {"raw": 1})
+        return bytes(d["raw"]) if d else b""
+
+    def renew(self, id_: int, reason: str, error: str) -> int:
+        """A record that was read again is still bad, if perhaps for another reason; return whether anything changed."""
+        changed = {"reason": reason, "error": error}
+        return self.collection.update_one({"_id": id_}, {"$set": changed}).modified_count
+
+    def remove(self, ids: Sequence[int]) -> int:
+        """Forget records; return how many there were."""
+        return self.collection.delete_many({"_id": {"$in": list(ids)}}).deleted_count
+
+    def by_reason(self, survey: str) -> dict[str, Counter[str]]:
+        """Number of a survey's records by source and reason."""
+        match: Document = {"survey": survey}
+        group: Document = {"_id": {"source": "$source", "reason": "$reason"}, "n": {"$sum": 1}}
+        found: dict[str, Counter[str]] = {}
+        for d in self.collection.aggregate([{"$match": match}, {"$group": group}]):
+            found.setdefault(d["_id"]["source"], Counter())[d["_id"]["reason"]] = d["n"]
+        return found
+
+
+def is_replayable(record: Document) -> bool:
+    """Whether all bytes of the packet are kept: not of what was too large, nor the rest of an archive."""
+    return bool(record["reason"] != "TRUNCATED_ARCHIVE" and record["size_bytes"] <= MAX_ALERT_BYTES)
+
 
 def quarantine_document(
     id_: int,
@@ -54,11 +87,12 @@ def quarantine_document(
     offset: int,
     member: str,
     raw: bytes,
+    size_bytes: int,
     reason: str,
     message: str,
     meta: Mapping[str, Any],
 ) -> Document:
-    """A quarantine record."""
+    """A quarantine record; of more bytes than MongoDB takes, the beginning is kept."""
     return {
         "_id": id_,
         "survey": survey,
@@ -67,8 +101,8 @@ def quarantine_document(
         "member": member,
         "reason": reason,
         "error": message,
-        "raw": Binary(raw[:_MAX_RAW_BYTES]),
-        "size_bytes": len(raw),
+        "raw": Binary(raw[:MAX_ALERT_BYTES]),
+        "size_bytes": size_bytes,
         "meta": dict(meta),
     }
 
@@ -105,4 +139,10 @@ class Configs:
 
     def keep(self, id_: int, content: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         """Remember a configuration under its hash."""
-        insert_missing(self.collection, [{"_id": id_, "content": dict(content), "meta": dict(meta)}])
+        self.keep_all({id_: content}, meta)
+
+    def keep_all(self, contents: Mapping[int, Mapping[str, Any]], meta: Mapping[str, Any]) -> None:
+        """Remember configurations under their hashes."""
+        insert_missing(
+            self.collection, [{"_id": i, "content": dict(c), "meta": dict(meta)} for i, c in contents.items()]
+        )

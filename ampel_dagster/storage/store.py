@@ -6,6 +6,7 @@ from typing import Any
 
 from pymongo import MongoClient
 
+from ampel_dagster.storage.activations import Activations
 from ampel_dagster.storage.batches import Batches
 from ampel_dagster.storage.collections import DocumentDatabase, ensure_indexes
 from ampel_dagster.storage.connect import connect
@@ -64,6 +65,11 @@ class Store:
     def quarantine(self) -> Quarantine:
         """Packets that could not be read."""
         return Quarantine(self.database["quarantine"])
+
+    @cached_property
+    def activations(self) -> Activations:
+        """Which channels with a gate are live."""
+        return Activations(self.database["activation"])
 
     @cached_property
     def outbox(self) -> Outbox:

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ampel_dagster.model.alert import Alert
+from ampel_dagster.model.codes import verdict_code
+from ampel_dagster.model.cut import Cut
 from ampel_dagster.model.datapoint import DataPoint, Kind
 from ampel_dagster.model.ids import hash_json
 from ampel_dagster.model.light_curve import LightCurve
@@ -58,8 +60,9 @@ class AlertFilter(Unit, ABC):
     def needs(self) -> Needs:
         """What of an alert is read: 'candidate' alone (fast), or its 'history' (`alert.points`) too.
 
-        A property, as it may depend on the configuration; a filter for which it does not may declare
-        ``needs: ClassVar[Needs] = "candidate"`` instead.
+        From a filter that says 'candidate' the platform keeps the rest of the alert: touching it raises
+        UndeclaredReadError. A property, as it may depend on the configuration; a filter for which it does not may
+        declare ``needs: ClassVar[Needs] = "candidate"`` instead.
         """
         return "history"
 
@@ -70,6 +73,14 @@ class AlertFilter(Unit, ABC):
         False or None rejects; True accepts; an integer above 0 accepts into the group of that number; an integer
         from -255 to -1 rejects for a reason of the filter's own.
         """
+
+    def explain(self, alert: Alert) -> list[Cut]:
+        """Stages of the filter for one alert, each with what was measured, in the order of evaluation.
+
+        A filter that does not say more has one stage: its answer.
+        """
+        answer = self.accept(alert)
+        return [Cut("accept", answer, None, verdict_code(answer) >= 0)]
 
 
 class T1Combiner(Unit, ABC):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ampel_dagster.model.ids import hash_json
 from ampel_dagster.model.selection import Select
-from ampel_dagster.units.base import AlertFilter, ReactionUnit, StateUnit, StockUnit, T1Combiner, T2Unit
+from ampel_dagster.units.base import AlertFilter, ReactionUnit, StateUnit, StockUnit, T1Combiner, T2Unit, Unit
 from ampel_dagster.units.base import LightCurveUnit as _LightCurveUnit
 
 
@@ -67,6 +67,16 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a filter must show before its channel goes live."""
+
+    #: The reference night.
+    night: str
+    #: Largest share of the night's alerts that it may accept.
+    max_share: float
+
+
+@dataclass(frozen=True)
 class ChannelRules:
     """What one channel wants of one survey."""
 
@@ -85,6 +95,30 @@ class ChannelRules:
     combiner_id: int
     #: Names of the processes that are to hear of what is new to the channel.
     reactions: tuple[str, ...] = ()
+    #: What the filter must show before it judges live alerts.
+    gate: Gate | None = None
+
+    @cached_property
+    def candidate_only(self) -> bool:
+        """Whether the filter says that it reads nothing but the candidate."""
+        return self.filter is not None and self.filter.needs == "candidate"
+
+    @property
+    def filter_name(self) -> str:
+        """Class and version of the filter, for people."""
+        return f"{type(self.filter).__name__} {self.filter.version}" if self.filter else "none"
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What `config` stands for."""
+        return {
+            "channel": self.channel,
+            "survey": self.survey,
+            "filter": _described(self.filter) if self.filter else None,
+            "known_stocks": self.known_stocks,
+            "access": sorted(self.access),
+            "combiner": _described(self.combiner),
+        }
 
     @classmethod
     def make(
@@ -98,15 +132,33 @@ class ChannelRules:
         combiner: T1Combiner,
         requests: tuple[Request, ...],
         reactions: tuple[str, ...] = (),
+        gate: Gate | None = None,
     ) -> "ChannelRules":
         """Rules with their ids."""
         rights = sorted(access)
-        config = hash_json([filter.identity() if filter else None, known_stocks, rights, combiner.identity()])
+        # The version of the filter's code is part of it: what the old code said is no verdict of the new one.
+        judge = [filter.identity(), filter.version] if filter else None
+        config = hash_json([judge, known_stocks, rights, combiner.identity()])
         view = f"{hash_json([combiner.identity(), rights]) & (1 << 64) - 1:016x}"
         combiner_id = combiner.identity()
         return cls(
-            channel, survey, filter, known_stocks, access, combiner, requests, config, view, combiner_id, reactions
+            channel,
+            survey,
+            filter,
+            known_stocks,
+            access,
+            combiner,
+            requests,
+            config,
+            view,
+            combiner_id,
+            reactions,
+            gate,
         )
+
+
+def _described(unit: Unit) -> dict[str, Any]:
+    return {"unit": type(unit).__name__, "version": unit.version, "config": unit.explicit_config()}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ampel_dagster.pipeline.t3_react import has_updates
 from ampel_dagster.testing import make_alert, write_archive
 from ampel_dagster.units.base import Publisher
 from ampel_dagster.units.bound import Process
+from ampel_dagster.units.filters.basic import BasicFilter
 from assets.archive import archive_file, landing_folder
 
 PACKETS = "ztf/ztf_public_20180819_mod1000.tar.gz"
@@ -150,7 +151,7 @@ class TestEventLog:
     def test_checks_pass(self, by_assets):
         found = evaluations(by_assets.result)
         assert {name: check.passed for name, check in found.items()} == dict.fromkeys(
-            ("ledger_balances", "no_future_points", "few_failures", "nothing_pending"), True
+            ("ledger_balances", "filters_work", "no_future_points", "few_failures", "nothing_pending"), True
         )
         ledger = {key: value.value for key, value in found["ledger_balances"].metadata.items()}
         assert (ledger["read"], ledger["new"], ledger["open_batches"]) == (30, 30, 0)
@@ -442,6 +443,71 @@ class TestBadPackets:
         assert (ledger["quarantined"], 0 < ledger["new"] < 10) == (1, True), ledger
         assert ledger["read"] == ledger["new"] + 1
         assert platform.counts()["quarantine"] == 1
+
+
+class TestFiltersThatFail:
+    """A filter that raises all the time is left out; the check says whose, why, and how many alerts wait."""
+
+    @pytest.fixture
+    def platform(self, make_platform, monkeypatch):
+        def accept(self, alert):
+            raise ZeroDivisionError("[x](y) | no markup")
+
+        monkeypatch.setattr(BasicFilter, "accept", accept)
+        bright = {"unit": "BasicFilter", "config": {"all_of": [{"attribute": "rb", "operator": ">", "value": 0}]}}
+        stream = {"survey": "ztf", "start_date": "2017-11-01", "max_filter_failures": 3}
+        stream["archive"] = {"folder": "archive", "pattern": "ztf_public_{night:%Y%m%d}.tar.gz"}
+        platform = make_platform({"BROKEN": {"filter": bright}, "WORKS": {}}, {"streams/ztf.yaml": stream})
+        archive(platform, NIGHT, stars(NIGHT, 10))
+        return platform
+
+    @pytest.mark.parametrize("door", ["packets", "assets"])
+    def test_both_doors_say_so(self, platform, door, monkeypatch):
+        file = platform.folder / "archive" / "ztf_public_20180819.tar.gz"
+        tags = {
+            "dagster/asset_partition_range_start": f"BROKEN|{NIGHT}",
+            "dagster/asset_partition_range_end": f"WORKS|{NIGHT}",
+        }
+        run = {"packets": lambda: platform.ingest(file), "assets": lambda: platform.run("reprocess", tags=tags)}[door]
+        result = run()
+        assert result.success, "the others go on"
+        assert platform.ztf.ledger.alert.count_documents({"channel": "WORKS"}) == 10
+        check = evaluations(result)["filters_work"]
+        assert check.passed is False
+        assert check.asset_key == dg.AssetKey(["ztf", "t0"])
+        assert (check.metadata["filters"].value, check.metadata["alerts that wait"].value) == (1, 7)
+        table = check.metadata["left out"].value
+        assert "| BROKEN | BasicFilter 1 | ZeroDivisionError: \\[x\\](y) \\| no markup | 3 | 7 |" in table
+        outputs = [event for event in result.all_events if event.event_type_value == "HANDLED_OUTPUT"]
+        found = [event.event_specific_data.metadata for event in outputs]
+        (written,) = [metadata for metadata in found if "disabled filters" in metadata]
+        assert "ZeroDivisionError" in written["traceback"].value
+        assert "BROKEN" in written["disabled filters"].value
+        # Mended, the next run judges what was left out.
+        monkeypatch.setattr(BasicFilter, "accept", lambda self, alert: True)
+        check = evaluations(run())["filters_work"]
+        assert (check.passed, check.metadata["alerts that wait"].value) == (True, 0)
+        assert platform.ztf.ledger.alert.count_documents({"channel": "BROKEN"}) == 7
+
+
+class TestGate:
+    def test_live_runs_leave_out_what_is_not_activated(self, make_platform):
+        """Files that are dropped, and reactions: a channel that waits at its gate has no part in them."""
+        cut = {"unit": "BasicFilter", "config": {"all_of": [{"attribute": "rb", "operator": ">", "value": 0}]}}
+        platform = make_platform({"GATED": {"filter": cut, "gate": {"night": NIGHT}}, "OPEN": {}})
+        archive(platform, NIGHT, stars(NIGHT, 2))
+        file = platform.folder / "archive" / "ztf_public_20180819.tar.gz"
+        assert platform.ingest(file).success
+        assert {d["verdict"].keys() == {"OPEN"} for d in platform.content()["ztf.alert"].values()} == {True}
+        assert platform.run("reprocess", partition=f"GATED|{NIGHT}").success
+        assert platform.ztf.ledger.alert.count_documents({"channel": "GATED"}) == 2
+        assert platform.run("react").success
+        assert {str(partition) for partition, _ in platform.materialized("t3", "table")} == {f"OPEN|{NIGHT}"}
+        assert has_updates(platform.store, "table", "GATED", "ztf"), "to be heard when it is live"
+        (rules,) = platform.config.rules("ztf", ("GATED",))
+        platform.store.activations.add("GATED", "ztf", rules.config, {}, {})
+        assert platform.run("react").success
+        assert f"GATED|{NIGHT}" in {str(partition) for partition, _ in platform.materialized("t3", "table")}
 
 
 class TestFolders:

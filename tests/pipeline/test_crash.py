@@ -135,7 +135,7 @@ def test_killed_over_and_over(lab: Any, ingest: Ingest, files: list[str]) -> Non
     assert content(lab) == expected
 
 
-@pytest.mark.parametrize("number", [5, 6, 9, 12, 14, 17, 19])
+@pytest.mark.parametrize("number", [6, 7, 10, 13, 15, 18, 20])
 @pytest.mark.parametrize("size", [1, 100])
 def test_killed_and_started_again_with_other_batches(
     lab: Any, ingest: Ingest, files: list[str], number: int, size: int

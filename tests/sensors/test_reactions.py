@@ -168,3 +168,20 @@ class TestOverdue:
         job = platform.defs.resolve_job_def("react")
         platform.history.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         assert look(platform, "t3_overdue")[2] == "a run of react is at it"
+
+
+class TestGate:
+    def test_a_channel_that_waits_at_its_gate_starts_nothing(self, make_platform, look):
+        """What it was given over the archive stays due, and is reacted to when it is live."""
+        cut = {"unit": "BasicFilter", "config": {"all_of": [{"attribute": "rb", "operator": ">", "value": 0}]}}
+        platform = make_platform({"GATED": {"filter": cut, "gate": {"night": "2018-08-19"}}})
+        file = platform.folder / "landing" / "night.tar.gz"
+        write_archive(file, [make_alert(cutouts=False)])
+        platform.ingest(file, tags={"ampel/mode": "archive"})
+        assert platform.ztf.ledger.alert.count_documents({"channel": "GATED"}) == 1
+        requests, _, told = look(platform, "t3_overdue")
+        assert (requests, told) == ([], "nothing is overdue")
+        (rules,) = platform.config.rules("ztf")
+        platform.store.activations.add("GATED", "ztf", rules.config, {}, {})
+        requests, *_ = look(platform, "t3_overdue")
+        assert wanted(requests) == [("table", "GATED")]

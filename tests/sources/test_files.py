@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import tarfile
 import tracemalloc
 from collections import deque
@@ -227,3 +228,17 @@ def test_wrong_paths_are_told_in_one_line(tmp_path: Path) -> None:
             list_files([tmp_path / name])
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_names_that_are_no_text_come_as_text(tmp_path: Path) -> None:
+    """On a disk and in an archive a name may be any bytes; what is stored is text, and different names stay so."""
+    names = [b"a\xff.avro", b"a\xfe.avro"]
+    for name in names:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"x")
+    found = [packet for path in list_files([tmp_path]) for packet in read_file(path)]
+    assert sorted(p.source for p in found if isinstance(p, Packet)) == [r"a\udcfe.avro", r"a\udcff.avro"]
+    with tarfile.open(tmp_path / "night.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo(os.fsdecode(names[0])))
+    (packet,) = read_file(tmp_path / "night.tar")
+    assert isinstance(packet, Packet)
+    assert packet.member == r"a\udcff.avro"

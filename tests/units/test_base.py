@@ -104,6 +104,15 @@ def test_filter_that_says_nothing_reads_the_history() -> None:
     assert (Silent().needs, Quick().needs) == ("history", "candidate")
 
 
+@pytest.mark.parametrize(("answer", "passed"), [(True, True), (3, True), (0, False), (None, False), (-7, False)])
+def test_a_filter_that_explains_nothing_has_one_stage(answer: Any, passed: bool) -> None:
+    class Says(AlertFilter):
+        def accept(self, alert: Any) -> Any:
+            return answer
+
+    assert Says().explain(None) == [("accept", answer, None, passed, ())]  # type: ignore[arg-type]
+
+
 def test_defaults_of_t2_units() -> None:
     class OnPoints(PointUnit):
         def process(self, point: Any, tied: Any) -> dict[str, Any]:

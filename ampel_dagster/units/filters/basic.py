@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, Union
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from ampel_dagster.model.alert import Alert
+from ampel_dagster.model.cut import Cut
 from ampel_dagster.units.base import AlertFilter, Needs
 
 Comparison = Literal[">", "<", ">=", "<=", "==", "!="]
@@ -71,6 +72,11 @@ class Criterion(_Form):
         except TypeError:
             return False
 
+    def explain(self, body: Mapping[str, Any], alert: Alert) -> Cut:
+        """As a stage of the filter."""
+        limit = f"{self.operator} {True if self.value is None else self.value}"
+        return Cut(self.attribute, body.get(self.attribute), limit, self.holds(body, alert))
+
 
 class Group(_Form):
     """Conditions joined by and (`all_of`) or by or (`any_of`); with both, both must hold."""
@@ -87,6 +93,14 @@ class Group(_Form):
     def holds(self, body: Mapping[str, Any], alert: Alert) -> bool:
         """Whether `body` fulfils it."""
         return _join(self.all_of, self.any_of, body, alert)
+
+    def explain(self, body: Mapping[str, Any], alert: Alert) -> Cut:
+        """As a stage of the filter, with its conditions inside."""
+        inside = _stages(self.all_of, self.any_of, body, alert)
+        if not self.all_of:
+            return inside[0]
+        held = sum(cut.passed for cut in inside)
+        return Cut("all_of", held, f">= {len(inside)}", held == len(inside), inside)
 
 
 class Count(_Form):
@@ -112,9 +126,16 @@ class Count(_Form):
 
     def holds(self, body: Mapping[str, Any], alert: Alert) -> bool:
         """Whether enough of the alert's datapoints fulfil the conditions, whatever `body`."""
+        return bool(_OPERATORS[self.operator](self._found(alert), self.count))
+
+    def explain(self, body: Mapping[str, Any], alert: Alert) -> Cut:
+        """As a stage of the filter: the number of datapoints."""
+        limit = f"{self.operator} {self.count}"
+        return Cut(f"count of {self.over}", self._found(alert), limit, self.holds(body, alert))
+
+    def _found(self, alert: Alert) -> int:
         points = alert.points if self.over == "points" else alert.detections
-        found = sum(_join(self.all_of, self.any_of, point.body, alert) for point in points)
-        return bool(_OPERATORS[self.operator](found, self.count))
+        return sum(_join(self.all_of, self.any_of, point.body, alert) for point in points)
 
 
 def _kind(value: Any) -> str:
@@ -173,6 +194,10 @@ class BasicFilter(AlertFilter):
         """Whether the conditions hold."""
         return _join(self.all_of, self.any_of, alert.candidate, alert)
 
+    def explain(self, alert: Alert) -> list[Cut]:
+        """What each condition makes of the alert; those of `any_of` come as one stage."""
+        return list(_stages(self.all_of, self.any_of, alert.candidate, alert))
+
 
 def _join(all_of: tuple[Node, ...], any_of: tuple[Node, ...], body: Mapping[str, Any], alert: Alert) -> bool:
     # Plain loops: a generator expression costs more than the comparisons.
@@ -185,6 +210,18 @@ def _join(all_of: tuple[Node, ...], any_of: tuple[Node, ...], body: Mapping[str,
         if node.holds(body, alert):
             return True
     return False
+
+
+def _stages(
+    all_of: tuple[Node, ...], any_of: tuple[Node, ...], body: Mapping[str, Any], alert: Alert
+) -> tuple[Cut, ...]:
+    """Conditions as stages: one each of `all_of`, and one of all of `any_of`, with these inside."""
+    found = [node.explain(body, alert) for node in all_of]
+    if any_of:
+        inside = tuple(node.explain(body, alert) for node in any_of)
+        held = sum(cut.passed for cut in inside)
+        found.append(Cut("any_of", held, ">= 1", held > 0, inside))
+    return tuple(found)
 
 
 def _has_count(*nodes: Node) -> bool:

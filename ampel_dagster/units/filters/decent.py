@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from ampel_dagster.model.alert import Alert
+from ampel_dagster.model.cut import Cut
 from ampel_dagster.units.base import AlertFilter, Needs
 
 #: Third row of the rotation from ICRS to galactic coordinates (towards the north galactic pole).
@@ -43,20 +44,10 @@ class Reject(IntEnum):
     PS1_CONFUSION = -17
 
 
-class Cut(NamedTuple):
-    """What one cut made of an alert."""
-
-    #: Name of the cut: that of its parameter, or of its pair of parameters without what tells these apart.
-    name: str
-    #: What was measured; None where the alert does not have it.
-    value: Any
-    limit: Any
-    passed: bool
-
-
 class _Rule(NamedTuple):
     """A cut as a rule; `parameters` are the fields of the filter that switch it on and give the limit."""
 
+    #: That of its parameter, or of its pair of parameters without what tells these apart.
     name: str
     parameters: tuple[str, ...]
     #: Takes the candidate, or the times of the detections for a cut on the history.

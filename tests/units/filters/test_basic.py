@@ -11,7 +11,9 @@ from pydantic import ValidationError
 
 from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.alert import Alert, Packet
+from ampel_dagster.model.cut import Cut
 from ampel_dagster.model.datapoint import DataPoint, Kind
+from ampel_dagster.testing import encode_packet, make_alert
 from ampel_dagster.units.filters.basic import BasicFilter
 
 ARCHIVE = Path(__file__).resolve().parents[4] / "shared/data/ztf/ztf_public_20180819_mod1000.tar.gz"
@@ -244,3 +246,28 @@ def test_accepts_what_ampel_accepts(packets: list[bytes], config: dict[str, Any]
     alerts = [alert for data in packets for alert in ztf.decode(Packet(data, "a.avro", 0))]
     assert len(alerts) == 30
     assert sorted(a.name[5:] for a in alerts if isinstance(a, Alert) and chosen.accept(a)) == accepted.split()
+
+
+def test_explain_shows_each_condition_and_those_inside() -> None:
+    chosen = BasicFilter(
+        all_of=[
+            {"attribute": "rb", "operator": ">", "value": 0.5},
+            {"any_of": [criterion("magpsf", "<", 17.0), {"attribute": "drb", "operator": "exists"}]},
+            {"over": "detections", "operator": ">=", "count": 2},
+        ],
+        any_of=[{"all_of": [criterion("fid", "==", 2), criterion("nbad", "==", 0)]}],
+    )
+    packet = encode_packet(make_alert(mag=18.5, rb=0.75, drb=None, band="r", nbad=1, cutouts=False))
+    (alert,) = ZTF().decode(Packet(packet, "made-up", 0))
+    assert isinstance(alert, Alert)
+    mag = alert.candidate["magpsf"]
+    assert chosen.explain(alert) == [
+        Cut("rb", 0.75, "> 0.5", True),
+        Cut("any_of", 0, ">= 1", False, (Cut("magpsf", mag, "< 17.0", False), Cut("drb", None, "exists True", False))),
+        Cut("count of detections", 1, ">= 2", False),
+        Cut(
+            *("any_of", 0, ">= 1", False),
+            (Cut("all_of", 1, ">= 2", False, (Cut("fid", 2, "== 2", True), Cut("nbad", 1, "== 0", False))),),
+        ),
+    ]
+    assert not chosen.accept(alert)
