@@ -1,0 +1,161 @@
+"""Listen to a stream: small groups of packets one after the other, each from T0 to its T2 results."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from time import monotonic
+from typing import NamedTuple
+
+from ampel_dagster.model.errors import SourceError, UserError
+from ampel_dagster.model.offsets import Lost, OffsetRange, Partition
+from ampel_dagster.pipeline import tiers
+from ampel_dagster.pipeline.ranges import Reading, plan
+from ampel_dagster.pipeline.t0_ingest import Ingestion
+from ampel_dagster.pipeline.t2_augment import Augmentation
+from ampel_dagster.pipeline.tally import Tally
+from ampel_dagster.sources.kafka import KafkaSource
+from ampel_dagster.storage.store import Store
+
+#: Seconds for which one sign of life is good, and after which the next is given.
+LEASE_S, BEAT_S = 120.0, 5.0
+#: Seconds between two looks while nothing comes, and at most after the brokers did not answer.
+IDLE_S, PATIENCE_S = 0.25, 30.0
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What a run listens to."""
+
+    ingestion: Ingestion
+    augmentation: Augmentation
+    source: KafkaSource
+    #: Packets that one turn takes at most.
+    size: int = 1000
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+        return self.ingestion.store
+
+
+class Turn(NamedTuple):
+    """What one turn did."""
+
+    #: T0 and T1; T2.
+    ingested: Tally
+    computed: Tally
+    lost: tuple[tuple[Partition, Lost], ...]
+
+
+class Listener:
+    """Plans and works groups in turn. A group that fails is the next one again, and whole."""
+
+    def __init__(self, listening: Listening) -> None:
+        self._on = listening
+        self._store = listening.store
+        self._survey = listening.ingestion.survey
+        self._run = listening.ingestion.run.run
+        self._queue: deque[tuple[OffsetRange, ...]] = deque()
+        self._next_beat = 0.0
+
+    def begin(self, is_over: Callable[[str], bool]) -> None:
+        """Become the one that listens, and take over what nobody reads: `is_over` says so of a run's group.
+
+        Raises UserError where another run listens.
+        """
+        self._beat()
+        for group, links in self._store.offsets.waiting(self._survey).items():
+            nobody = links[0].owner == "listen" or is_over(group)
+            if nobody and self._store.offsets.ask(self._survey, group, links[0].attempt, "listen"):
+                self._queue.append(tuple(link.part for link in links))
+
+    def end(self) -> None:
+        """Stop being the one that listens."""
+        self._store.listeners.leave(self._survey, self._run)
+
+    def turn(self) -> Turn | None:
+        """Work the next group; None where nothing waits. Raises SourceError."""
+        on, survey = self._on, self._survey
+        self._beat()
+        lost: tuple[tuple[Partition, Lost], ...] = ()
+        if not self._queue:
+            marks, meta = on.source.watermarks(), on.ingestion.run.meta()
+            found = plan(self._store.offsets, survey, marks, on.size, "listen", meta)
+            lost = found.lost
+            if found.ranges:
+                self._queue.append(found.ranges)
+        if not self._queue:
+            return Turn(Tally(), Tally(), lost) if lost else None
+        reading = Reading(self._store.offsets, survey, self._queue[0], on.ingestion.run.meta())
+        ingested = tiers.ingest(on.ingestion, reading.packets(on.source)).consume()
+        reading.done(self._run)
+        self._queue.popleft()
+        computed = tiers.compute(on.augmentation).consume()
+        return Turn(ingested, computed, (*lost, *reading.lost))
+
+    def _beat(self) -> None:
+        if monotonic() < self._next_beat:
+            return
+        if not self._store.listeners.beat(self._survey, self._run, LEASE_S):
+            other = self._store.listeners.alive(self._survey)
+            raise UserError(
+                f"run {other} listens to {self._survey} already; stop it first, or wait {LEASE_S:g} s if it was killed"
+            )
+        self._next_beat = monotonic() + BEAT_S
+
+
+class Interval:
+    """What was done since the last report."""
+
+    def __init__(self) -> None:
+        self.ingested, self.computed = Tally(), Tally()
+        self.lost: list[tuple[Partition, Lost]] = []
+        self.began = monotonic()
+
+    def add(self, turn: Turn) -> None:
+        """Add a turn."""
+        self.ingested.add(turn.ingested)
+        self.computed.add(turn.computed)
+        self.lost += turn.lost
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return monotonic() - self.began
+
+
+def listen(
+    listener: Listener,
+    stop: Event,
+    report: Callable[[Interval], None],
+    warn: Callable[[str], None],
+    *,
+    interval_s: float,
+    seconds: float | None = None,
+) -> None:
+    """Listen until `stop` is set or `seconds` are over; a turn that was begun is finished.
+
+    Reports every `interval_s`, and at the end. Brokers that do not answer are waited for: `warn` hears of it once.
+    """
+    begin, pause, interval = monotonic(), 0.0, Interval()
+    while not stop.is_set() and (seconds is None or monotonic() - begin < seconds):
+        try:
+            turn = listener.turn()
+        except SourceError as error:
+            if not pause:
+                warn(f"{error}; it is tried again")
+            pause = min(max(2 * pause, 1.0), PATIENCE_S)
+            stop.wait(pause)
+            continue
+        pause = 0.0
+        if turn is None:
+            stop.wait(IDLE_S)
+        else:
+            interval.add(turn)
+        if interval.seconds >= interval_s:
+            report(interval)
+            # A report reads whole nights: it gets a small part of the time, however large they grow.
+            interval_s = max(interval_s, 20 * (interval.seconds - interval_s))
+            interval = Interval()
+    report(interval)
