@@ -42,15 +42,10 @@ def plan(
     parts = [OffsetRange(m.partition, *next_[m], next_[m][1] + n) for m, n in shares.items() if n]
     group = _group_name([meta["run"], meta["ts"].isoformat(), survey, *map(str, parts)])
     asked = int(owner == "listen")
-    links = [
-        Link(p, "planned", m.cluster, None, group, owner, asked) for p, m in zip(parts, _with(shares), strict=True)
-    ]
+    clusters = {mark.partition: mark.cluster for mark in marks}
+    links = [Link(part, "planned", clusters[part.partition], None, group, owner, asked) for part in parts]
     ours = offsets.add(survey, links, meta)
     return Plan(group, tuple(sorted(link.part for link in ours)), tuple(lost))
-
-
-def _with(shares: Mapping[Watermark, int]) -> list[Watermark]:
-    return [mark for mark, n in shares.items() if n]
 
 
 def _group_name(of: Sequence[str]) -> str:

@@ -148,7 +148,8 @@ class KafkaSource:
         self._remember(error)
 
     def _at(self, partition: Partition, offset: int = -1001) -> "TopicPartition":
-        return _library().TopicPartition(partition.topic, partition.number, offset)
+        found: TopicPartition = _library().TopicPartition(partition.topic, partition.number, offset)
+        return found
 
     def _remember(self, error: "KafkaError") -> None:
         self._complaint = error.str()
@@ -185,13 +186,17 @@ def _settings(kafka: Kafka) -> dict[str, Any]:
         "bootstrap.servers": ",".join(kafka.brokers),
         "client.id": "ampel-dagster",
         "group.id": kafka.group,
+        # No group is joined; by this long the library waits for a coordinator before it gives up a commit.
+        "session.timeout.ms": 2000,
+        "heartbeat.interval.ms": 1000,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         # Where an offset is gone we want to know it, and not to be put somewhere else.
         "auto.offset.reset": "error",
         "enable.partition.eof": True,
         "isolation.level": "read_committed",
-        "fetch.wait.max.ms": 100,
+        # What is asked for is there: a broker that waits for more would only keep the next partition waiting.
+        "fetch.wait.max.ms": 5,
         "queued.max.messages.kbytes": _READ_AHEAD_KB,
     }
 

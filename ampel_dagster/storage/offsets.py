@@ -64,7 +64,7 @@ class Offsets:
         return {link.part: link for link in found if link.part in wanted.values()}
 
     def waiting(self, survey: str) -> dict[str, list[Link]]:
-        """Ranges that are planned and not done, by group, the oldest group first; in a group in the order of reading."""
+        """Ranges that are planned and not done, by group, the oldest first; in a group in order."""
         groups: dict[str, list[Link]] = {}
         for d in self.collection.find({"survey": survey, "state": "planned"}).sort([("meta.ts", 1), ("_id", 1)]):
             groups.setdefault(d["group"], []).append(_link(d))
