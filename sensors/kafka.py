@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from ampel_dagster.config.load import Config
-from ampel_dagster.model.offsets import OffsetRange
+from ampel_dagster.model.offsets import Lost, OffsetRange, Partition
 from ampel_dagster.model.run import RunInfo, utc_now
 from ampel_dagster.pipeline.ranges import plan
 from ampel_dagster.storage.offsets import Link
@@ -35,31 +35,45 @@ def kafka_sensor(config: Config, survey: str, job: dg.JobDefinition) -> dg.Senso
         description=f"Ingests what comes over the Kafka topics of {survey}, range by range.",
     )
     def new_packets(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.SensorResult | dg.SkipReason:
-        store, kafka = mongo.store, config.stream(survey).kafka
+        store = mongo.store
         listener = store.listeners.alive(survey)
         requests = _again(context.instance, store, survey, listening=listener is not None)
         if listener is not None and not requests:
             return dg.SkipReason(f"run {listener} listens to {survey}")
         events: list[dg.AssetObservation] = []
-        free = 0 if listener else MAX_GROUPS - len(store.offsets.waiting(survey))
-        if kafka is not None and free > 0:
-            who = RunInfo(f"sensor {survey}_kafka", config.id).meta()
-            with kafka_source(config, survey) as source:
-                marks = source.watermarks()
-            for _ in range(free):
-                found = plan(store.offsets, survey, marks, kafka.max_packets_per_run, "run", who)
-                for partition, lost in found.lost:
-                    context.log.warning(loss_text(partition, lost))
-                if found.lost:
-                    events = [dg.AssetObservation([survey, "alerts"], metadata=loss_metadata(store, survey))]
-                if not found.ranges or not store.offsets.ask(survey, found.group, 0, "run"):
-                    break
-                requests.append(_request(survey, found.group, 1, found.ranges))
+        if listener is None:
+            planned, lost = _plan(config, store, survey, MAX_GROUPS - len(store.offsets.waiting(survey)))
+            requests += planned
+            for partition, loss in lost:
+                context.log.warning(loss_text(partition, loss))
+            if lost:
+                events.append(dg.AssetObservation([survey, "alerts"], metadata=loss_metadata(store, survey)))
         if not requests and not events:
             return dg.SkipReason(f"nothing new for {survey}")
         return dg.SensorResult(run_requests=requests, asset_events=events)
 
     return new_packets
+
+
+def _plan(
+    config: Config, store: Store, survey: str, most: int
+) -> tuple[list[dg.RunRequest], list[tuple[Partition, Lost]]]:
+    """Requests for what is new, `most` groups of it; and offsets that nobody can read any more."""
+    requests: list[dg.RunRequest] = []
+    losses: list[tuple[Partition, Lost]] = []
+    kafka = config.stream(survey).kafka
+    if kafka is None or most <= 0:
+        return requests, losses
+    meta = RunInfo(f"sensor {survey}_kafka", config.id).meta()
+    with kafka_source(config, survey) as source:
+        marks = source.watermarks()
+        for _ in range(most):
+            found = plan(store.offsets, survey, marks, kafka.max_packets_per_run, "run", meta, source.look)
+            losses += found.lost
+            if not found.ranges or not store.offsets.ask(survey, found.group, 0, "run"):
+                break
+            requests.append(_request(survey, found.group, 1, found.ranges))
+    return requests, losses
 
 
 def _again(instance: dg.DagsterInstance, store: Store, survey: str, *, listening: bool) -> list[dg.RunRequest]:

@@ -81,7 +81,7 @@ class Listener:
         lost: tuple[tuple[Partition, Lost], ...] = ()
         if not self._queue:
             marks, meta = on.source.watermarks(), on.ingestion.run.meta()
-            found = plan(self._store.offsets, survey, marks, on.size, "listen", meta)
+            found = plan(self._store.offsets, survey, marks, on.size, "listen", meta, on.source.look)
             lost = found.lost
             if found.ranges:
                 self._queue.append(found.ranges)

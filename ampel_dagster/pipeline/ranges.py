@@ -1,6 +1,6 @@
 """Plan which offsets of a Kafka stream are read together, and read them; what cannot be read gets a name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,8 @@ from ampel_dagster.model.offsets import NEW_EPOCH, Lost, OffsetRange, Partition,
 from ampel_dagster.sources.kafka import KafkaSource
 from ampel_dagster.storage.offsets import Link, Offsets, Owner
 
+#: What a broker holds of one partition now; None where it is gone.
+Look = Callable[[Partition], Watermark | None]
 #: Partitions that are asked for the time of their oldest packet.
 _MOST_ASKED = 20
 
@@ -25,19 +27,35 @@ class Plan:
 
 
 def plan(
-    offsets: Offsets, survey: str, marks: Sequence[Watermark], budget: int, owner: Owner, meta: Mapping[str, Any]
+    offsets: Offsets,
+    survey: str,
+    marks: Sequence[Watermark],
+    budget: int,
+    owner: Owner,
+    meta: Mapping[str, Any],
+    look: Look,
 ) -> Plan:
     """Continue the chain of each partition up to its high watermark, by `budget` offsets in all at most.
 
-    What is planned is stored when this returns. Two who plan at once share the partitions among them.
+    What is planned is stored when this returns. Two who plan at once share the partitions among them; `look` asks
+    the broker again where `marks` may be older than what another has planned meanwhile.
     """
     lost: list[tuple[Partition, Lost]] = []
     next_: dict[Watermark, tuple[int, int]] = {}
     for mark in marks:
-        while (gap := _gap(head := offsets.head(survey, mark.partition), mark)) is not None:
+        now: Watermark | None = mark
+        while now is not None:
+            head = offsets.head(survey, now.partition)
+            gap = _gap(head, now)
+            if gap is not None and gap.lost is not None and gap.lost.reason == "TOPIC_RESET":
+                now = look(now.partition)
+                gap = _gap(head, now) if now is not None else None
+            if gap is None:
+                break
             if offsets.add(survey, [gap], meta) and gap.lost is not None:
                 lost.append((mark.partition, gap.lost))
-        next_[mark] = _next(head)
+        if now is not None:
+            next_[now] = _next(head)
     shares = allot({mark: mark.high - first for mark, (_, first) in next_.items()}, budget)
     parts = [OffsetRange(m.partition, *next_[m], next_[m][1] + n) for m, n in shares.items() if n]
     group = _group_name([meta["run"], meta["ts"].isoformat(), survey, *map(str, parts)])

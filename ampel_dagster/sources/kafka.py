@@ -64,6 +64,10 @@ class KafkaSource:
             found += [p for p in partitions if wanted is None or p in wanted]
         return [Watermark(p, *self._low_high(p), cluster.cluster_id or "") for p in found]
 
+    def look(self, partition: Partition) -> Watermark | None:
+        """What the brokers hold of one partition; None where it is not there."""
+        return next(iter(self.watermarks([partition])), None)
+
     def _low_high(self, partition: Partition) -> tuple[int, int]:
         with self._errors(f"asking for the offsets of {partition}"):
             answer = self._consumer.get_watermark_offsets(self._at(partition), timeout=self._kafka.timeout_s)
