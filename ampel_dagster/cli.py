@@ -105,14 +105,15 @@ def ingest(paths: tuple[Path, ...], channels: tuple[str, ...], survey: str) -> N
 @main.command()
 @click.option("--survey", default="ztf", show_default=True, help="Survey, as in streams/.")
 @click.option("--for", "seconds", type=click.FloatRange(min=0), help="Stop after so many seconds; default: never.")
+@click.option("--once", is_flag=True, help="Stop when nothing waits.")
 @click.option("--report-every", default=60.0, show_default=True, help="Seconds between two reports.")
 @_examples("ampel-dagster listen", "ampel-dagster listen --survey ztf --for 36000")
-def listen(survey: str, seconds: float | None, report_every: float) -> None:
+def listen(survey: str, seconds: float | None, once: bool, report_every: float) -> None:
     """Bring packets to their T2 results as they come over Kafka, within seconds: the job `listen`, in this process.
 
     Ctrl-C or SIGTERM stops it when the packets that are under way are done; the next one goes on from there.
     """
-    streaming.listen(survey, seconds, report_every)
+    streaming.listen(survey, seconds, report_every, once=once)
 
 
 @main.command()

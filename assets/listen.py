@@ -29,6 +29,10 @@ class ListenConfig(dg.Config):
     survey: str
     #: Seconds; none: until it is stopped.
     seconds: float | None = None
+    #: Until nothing waits.
+    once: bool = False
+    #: Packets that are brought from T0 to T2 together, at most.
+    packets_per_turn: int = 1000
     #: Seconds between two reports.
     interval_s: float = 60.0
 
@@ -40,7 +44,7 @@ def listen_job(setup: Config) -> dg.JobDefinition:
     def listen_to_packets(context: dg.OpExecutionContext, config: ListenConfig, mongo: MongoResource) -> None:
         run, survey, store = begin(context, setup, mongo.store, "live"), config.survey, mongo.store
         with kafka_source(setup, survey) as source, _stopping() as stop:
-            listener = Listener(_listening(setup, store, source, survey, run))
+            listener = Listener(_listening(setup, store, source, config, run))
             listener.begin(lambda group: run_state(context.instance, group) != "active")
             try:
                 listen(
@@ -50,6 +54,7 @@ def listen_job(setup: Config) -> dg.JobDefinition:
                     context.log.warning,
                     interval_s=config.interval_s,
                     seconds=config.seconds,
+                    once=config.once,
                 )
             finally:
                 listener.end()
@@ -61,11 +66,12 @@ def listen_job(setup: Config) -> dg.JobDefinition:
     return listen_
 
 
-def _listening(setup: Config, store: Store, source: KafkaSource, survey: str, run: RunInfo) -> Listening:
+def _listening(setup: Config, store: Store, source: KafkaSource, config: ListenConfig, run: RunInfo) -> Listening:
+    survey = config.survey
     instrument = setup.instrument(survey)
     ingestion = Ingestion(store, instrument, setup.stream(survey), setup.rules(survey), run)
     augmentation = Augmentation(store, instrument, setup.products_of(survey), run, {}, setup.reactions)
-    return Listening(ingestion, augmentation, source)
+    return Listening(ingestion, augmentation, source, config.packets_per_turn)
 
 
 def _report(

@@ -16,7 +16,7 @@ from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.sources.kafka import KafkaSource
 
 
-def listen(survey: str, seconds: float | None, interval_s: float) -> None:
+def listen(survey: str, seconds: float | None, interval_s: float, *, once: bool) -> None:
     """Run the job `listen` in this process, until it is stopped or the time is over."""
     with session() as current:
         _kafka(current, survey)
@@ -33,7 +33,7 @@ def listen(survey: str, seconds: float | None, interval_s: float) -> None:
             console.print(f"{datetime.now(UTC):%H:%M:%S} UTC  {_words(total)}", soft_wrap=True)
 
     PROGRESS["listen"] = reported
-    config = {"survey": survey, "interval_s": interval_s} | ({"seconds": seconds} if seconds is not None else {})
+    config = {"survey": survey, "seconds": seconds, "once": once, "interval_s": interval_s}
     console.print(f"listens to {survey}; Ctrl-C ends it after the packets that are under way", soft_wrap=True)
     try:
         run_job(current.instance, "listen", config={"ops": {"listen_to_packets": {"config": config}}})

@@ -3,11 +3,11 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Thread
 from time import monotonic
 from typing import NamedTuple
 
-from ampel_dagster.model.errors import SourceError, UserError
+from ampel_dagster.model.errors import SourceError, StorageError, UserError
 from ampel_dagster.model.offsets import Lost, OffsetRange, Partition
 from ampel_dagster.pipeline import tiers
 from ampel_dagster.pipeline.ranges import Reading, plan
@@ -16,9 +16,12 @@ from ampel_dagster.pipeline.t2_augment import Augmentation
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.sources.kafka import KafkaSource
 from ampel_dagster.storage.store import Store
+from ampel_dagster.storage.writes import storage_errors
 
 #: Seconds for which one sign of life is good, and after which the next is given.
-LEASE_S, BEAT_S = 120.0, 5.0
+LEASE_S, BEAT_S = 20.0, 4.0
+#: Seconds after which tickets are looked for though no packet came.
+LOOK_S = 10.0
 #: Seconds between two looks while nothing comes, and at most after the brokers did not answer.
 IDLE_S, PATIENCE_S = 0.25, 30.0
 
@@ -57,27 +60,40 @@ class Listener:
         self._survey = listening.ingestion.survey
         self._run = listening.ingestion.run.run
         self._queue: deque[tuple[OffsetRange, ...]] = deque()
-        self._next_beat = 0.0
+        self._next_look = 0.0
+        self._ended, self._robbed = Event(), False
+        self._heart = Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def begin(self, is_over: Callable[[str], bool]) -> None:
         """Become the one that listens, and take over what nobody reads: `is_over` says so of a run's group.
 
-        Raises UserError where another run listens.
+        Waits for the lease of one that was killed. Raises UserError where another run listens.
         """
-        self._beat()
-        for group, links in self._store.offsets.waiting(self._survey).items():
+        listeners, survey = self._store.listeners, self._survey
+        before = listeners.until(survey)
+        while not listeners.beat(survey, self._run, LEASE_S):
+            now = listeners.until(survey)
+            if before and now and now != before:
+                raise UserError(f"run {now[0]} listens to {survey} already; stop it first")
+            self._ended.wait(IDLE_S)
+        self._heart.start()
+        for group, links in self._store.offsets.waiting(survey).items():
             nobody = links[0].owner == "listen" or is_over(group)
-            if nobody and self._store.offsets.ask(self._survey, group, links[0].attempt, "listen"):
+            if nobody and self._store.offsets.ask(survey, group, links[0].attempt, "listen"):
                 self._queue.append(tuple(link.part for link in links))
 
     def end(self) -> None:
         """Stop being the one that listens."""
+        self._ended.set()
+        if self._heart.is_alive():
+            self._heart.join()
         self._store.listeners.leave(self._survey, self._run)
 
     def turn(self) -> Turn | None:
         """Work the next group; None where nothing waits. Raises SourceError."""
         on, survey = self._on, self._survey
-        self._beat()
+        if self._robbed:
+            raise UserError(f"another run listens to {survey} by now: this one was held up for more than {LEASE_S:g} s")
         lost: tuple[tuple[Partition, Lost], ...] = ()
         if not self._queue:
             marks, meta = on.source.watermarks(), on.ingestion.run.meta()
@@ -86,23 +102,28 @@ class Listener:
             if found.ranges:
                 self._queue.append(found.ranges)
         if not self._queue:
-            return Turn(Tally(), Tally(), lost) if lost else None
+            computed = self._compute() if monotonic() >= self._next_look else Tally()
+            return Turn(Tally(), computed, lost) if lost or computed.counts else None
         reading = Reading(self._store.offsets, survey, self._queue[0], on.ingestion.run.meta())
         ingested = tiers.ingest(on.ingestion, reading.packets(on.source)).consume()
         reading.done(self._run)
         self._queue.popleft()
-        computed = tiers.compute(on.augmentation).consume()
-        return Turn(ingested, computed, (*lost, *reading.lost))
+        return Turn(ingested, self._compute(), (*lost, *reading.lost))
+
+    def _compute(self) -> Tally:
+        """Whatever tickets there are: also those that a dead run left, or that were reset."""
+        done = tiers.compute(self._on.augmentation).consume()
+        self._next_look = monotonic() + LOOK_S
+        return done
 
     def _beat(self) -> None:
-        if monotonic() < self._next_beat:
-            return
-        if not self._store.listeners.beat(self._survey, self._run, LEASE_S):
-            other = self._store.listeners.alive(self._survey)
-            raise UserError(
-                f"run {other} listens to {self._survey} already; stop it first, or wait {LEASE_S:g} s if it was killed"
-            )
-        self._next_beat = monotonic() + BEAT_S
+        """Give signs of life, however long a turn takes."""
+        while not self._ended.wait(BEAT_S):
+            try:
+                with storage_errors("saying that this run listens"):
+                    self._robbed = not self._store.listeners.beat(self._survey, self._run, LEASE_S)
+            except StorageError:
+                continue  # the turn that is under way finds it out, too, and says so
 
 
 class Interval:
@@ -133,23 +154,28 @@ def listen(
     *,
     interval_s: float,
     seconds: float | None = None,
+    once: bool = False,
 ) -> None:
-    """Listen until `stop` is set or `seconds` are over; a turn that was begun is finished.
+    """Listen until `stop` is set, `seconds` are over, or (`once`) nothing waits; a turn that was begun is finished.
 
-    Reports every `interval_s`, and at the end. Brokers that do not answer are waited for: `warn` hears of it once.
+    Reports every `interval_s`, and at the end. Brokers or a database that do not answer are waited for: `warn` hears
+    of it once.
     """
-    begin, pause, interval = monotonic(), 0.0, Interval()
+    begin, waits, pause, interval = monotonic(), False, 0.0, Interval()
     while not stop.is_set() and (seconds is None or monotonic() - begin < seconds):
         try:
-            turn = listener.turn()
-        except SourceError as error:
-            if not pause:
+            with storage_errors("listening"):
+                turn = listener.turn()
+        except (SourceError, StorageError) as error:
+            if not waits:
                 warn(f"{error}; it is tried again")
-            pause = min(max(2 * pause, 1.0), PATIENCE_S)
+            waits, pause = True, min(max(2 * pause, 1.0), PATIENCE_S)
             stop.wait(pause)
             continue
-        pause = 0.0
+        waits, pause = False, 0.0
         if turn is None:
+            if once:
+                break
             stop.wait(IDLE_S)
         else:
             interval.add(turn)

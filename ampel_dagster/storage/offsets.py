@@ -119,8 +119,13 @@ class Listeners:
 
     def alive(self, survey: str) -> str | None:
         """The run that listens, or None."""
-        d = self.collection.find_one({"_id": survey, "until": {"$gt": utc_now()}})
-        return d["run"] if d else None
+        found = self.until(survey)
+        return found[0] if found and found[1] > utc_now() else None
+
+    def until(self, survey: str) -> tuple[str, datetime] | None:
+        """The run that listens or did, and how long its last sign of life is good."""
+        d = self.collection.find_one({"_id": survey})
+        return (d["run"], d["until"]) if d else None
 
     def beat(self, survey: str, run: str, lease_s: float) -> bool:
         """Say that a run listens, for `lease_s` seconds from now; False where another one does."""
