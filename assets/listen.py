@@ -50,7 +50,7 @@ def listen_job(setup: Config) -> dg.JobDefinition:
                 listen(
                     listener,
                     stop,
-                    lambda interval: _report(context, setup, store, source, survey, interval),
+                    lambda interval: _report(context, setup, store, survey, interval),
                     context.log.warning,
                     interval_s=config.interval_s,
                     seconds=config.seconds,
@@ -74,9 +74,7 @@ def _listening(setup: Config, store: Store, source: KafkaSource, config: ListenC
     return Listening(ingestion, augmentation, source, config.packets_per_turn)
 
 
-def _report(
-    context: dg.OpExecutionContext, setup: Config, store: Store, source: KafkaSource, survey: str, interval: Interval
-) -> None:
+def _report(context: dg.OpExecutionContext, setup: Config, store: Store, survey: str, interval: Interval) -> None:
     """Show what an interval did: one event a partition, one observation of the stream; commit what is done."""
     if "listen" in PROGRESS:
         PROGRESS["listen"](interval.ingested)
@@ -89,8 +87,9 @@ def _report(
     packets = interval.ingested.counts["read"]
     rates = {"packets": packets, "packets_per_s": round(packets / max(interval.seconds, 1e-9), 1)}
     try:
-        found = lag(store.offsets, survey, source)
-        source.commit(found.positions)
+        with kafka_source(setup, survey) as source:  # the one that reads packets is busy with it
+            found = lag(store.offsets, survey, source)
+            source.commit(found.positions)
     except SourceError as error:
         context.log.warning(f"how far {survey} is behind is unknown: {error}")
         return

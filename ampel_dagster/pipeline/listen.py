@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event, Thread
 from time import monotonic
@@ -22,6 +23,8 @@ from ampel_dagster.storage.writes import storage_errors
 LEASE_S, BEAT_S = 20.0, 4.0
 #: Seconds after which tickets are looked for though no packet came.
 LOOK_S = 10.0
+#: A pause between two reports is so many times as long as the last one took.
+_SHARE = 4.0
 #: Seconds between two looks while nothing comes, and at most after the brokers did not answer.
 IDLE_S, PATIENCE_S = 0.25, 30.0
 
@@ -146,6 +149,40 @@ class Interval:
         return monotonic() - self.began
 
 
+class _Reporter:
+    """Reports in a thread of its own, one report at a time: a report reads whole nights, and packets do not wait."""
+
+    def __init__(self, report: Callable[[Interval], None], interval_s: float) -> None:
+        self._report = report
+        self._interval_s = self._pause_s = interval_s
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="report")
+        self._under_way: Future[None] | None = None
+
+    def is_due(self, interval: Interval) -> bool:
+        """Whether the interval is long enough, and the report before it written."""
+        return interval.seconds >= self._pause_s and (self._under_way is None or self._under_way.done())
+
+    def begin(self, interval: Interval) -> None:
+        """Begin a report. Raises what went wrong with the one before."""
+        before, self._under_way = self._under_way, self._pool.submit(self._timed, interval)
+        if before is not None:
+            before.result()
+
+    def end(self, interval: Interval) -> None:
+        """Write the last report."""
+        self.begin(interval)
+        if self._under_way is not None:
+            self._under_way.result()
+        self._pool.shutdown()
+
+    def _timed(self, interval: Interval) -> None:
+        begin = monotonic()
+        with storage_errors("reporting"):
+            self._report(interval)
+        # However large the nights grow, most of the time belongs to the packets.
+        self._pause_s = max(self._interval_s, _SHARE * (monotonic() - begin))
+
+
 def listen(
     listener: Listener,
     stop: Event,
@@ -158,14 +195,20 @@ def listen(
 ) -> None:
     """Listen until `stop` is set, `seconds` are over, or (`once`) nothing waits; a turn that was begun is finished.
 
-    Reports every `interval_s`, and at the end. Brokers or a database that do not answer are waited for: `warn` hears
-    of it once.
+    Reports every `interval_s` (in a thread), and at the end. Brokers or a database that do not answer are waited for:
+    `warn` hears of it once.
     """
-    begin, waits, pause, interval = monotonic(), False, 0.0, Interval()
+    begin, waits, pause = monotonic(), False, 0.0
+    reporter, interval = _Reporter(report, interval_s), Interval()
     while not stop.is_set() and (seconds is None or monotonic() - begin < seconds):
         try:
             with storage_errors("listening"):
                 turn = listener.turn()
+            if turn is not None:
+                interval.add(turn)
+            if reporter.is_due(interval):
+                complete, interval = interval, Interval()
+                reporter.begin(complete)
         except (SourceError, StorageError) as error:
             if not waits:
                 warn(f"{error}; it is tried again")
@@ -173,15 +216,8 @@ def listen(
             stop.wait(pause)
             continue
         waits, pause = False, 0.0
+        if turn is None and once:
+            break
         if turn is None:
-            if once:
-                break
             stop.wait(IDLE_S)
-        else:
-            interval.add(turn)
-        if interval.seconds >= interval_s:
-            report(interval)
-            # A report reads whole nights: it gets a small part of the time, however large they grow.
-            interval_s = max(interval_s, 20 * (interval.seconds - interval_s))
-            interval = Interval()
-    report(interval)
+    reporter.end(interval)
