@@ -485,7 +485,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         _kafka("brokers: ['a:9092'], topics: [a], security: {mechanism: PLAIN, username_env: U}"),
         "kafka.security",
         "with SASL_SSL goes a login",
-        "add mechanism, username_env and password_env",
+        "add mechanism, username_env, password_env",
     ),
     "login where there is none": (
         "streams/ztf.yaml",
