@@ -79,13 +79,9 @@ class Security(_Strict):
                 raise ValueError(f"names two places of the {name}; keep {name}_env or {name}_file")
         login = (self.mechanism, self.username_env or self.username_file, self.password_env or self.password_file)
         if self.protocol.startswith("SASL") and not all(login):
-            raise ValueError(
-                f"with {self.protocol} goes a login; add mechanism, username_env and password_env (or _file)"
-            )
+            raise ValueError(f"with {self.protocol} goes a login; add mechanism, username_env, password_env (or _file)")
         if self.protocol == "SSL" and any(login):
-            raise ValueError(
-                "with protocol SSL goes no login; write protocol: SASL_SSL, or remove mechanism, username, password"
-            )
+            raise ValueError("with protocol SSL goes no login; write protocol: SASL_SSL, or remove the login")
         if bool(self.certificate_file) != bool(self.key_file):
             raise ValueError("certificate_file and key_file go together; add the other one")
         return self
