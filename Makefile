@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.test-installed: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,plot,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,kafka,plot,test]'
 	touch $@
 
 setup: $(VENV)/.installed ## make the virtual environment and install

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from ampel_dagster.commands import checking, filters, ingesting, looking, serving, tickets
+from ampel_dagster.commands import checking, filters, ingesting, looking, serving, streaming, tickets
 from ampel_dagster.commands import quarantine as bad
 from ampel_dagster.model.errors import AmpelError, ConfigError, UserError
 
@@ -102,6 +102,29 @@ def init(folder: Path) -> None:
 def ingest(paths: tuple[Path, ...], channels: tuple[str, ...], survey: str | None) -> None:
     """Bring packets (files or folders) through T0, T1 and T2: the job `ingest`, in this process."""
     ingesting.ingest(paths, channels, survey)
+
+
+@main.command()
+@click.option("--survey", default="ztf", show_default=True, help="Survey, as in streams/.")
+@click.option("--for", "seconds", type=click.FloatRange(min=0), help="Stop after so many seconds; default: never.")
+@click.option("--once", is_flag=True, help="Stop when nothing waits.")
+@click.option("--report-every", default=60.0, show_default=True, help="Seconds between two reports.")
+@_examples("ampel-dagster listen", "ampel-dagster listen --survey ztf --for 36000")
+def listen(survey: str, seconds: float | None, once: bool, report_every: float) -> None:
+    """Bring packets to their T2 results as they come over Kafka, within seconds: the job `listen`, in this process.
+
+    Ctrl-C or SIGTERM stops it when the packets that are under way are done; the next one goes on from there.
+    """
+    streaming.listen(survey, seconds, report_every, once=once)
+
+
+@main.command()
+@click.option("--survey", default="ztf", show_default=True, help="Survey, as in streams/.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@_examples("ampel-dagster offsets", "ampel-dagster offsets --json")
+def offsets(survey: str, as_json: bool) -> None:
+    """Say how far each partition of a Kafka stream is read, what waits, and what is lost."""
+    streaming.offsets(survey, as_json=as_json)
 
 
 @main.command()

@@ -12,6 +12,7 @@ import dagster as dg
 from ampel_dagster.config.instance import configuration_folder
 from ampel_dagster.config.load import Config, load
 from assets.checks import product_checks, survey_checks
+from assets.listen import listen_job
 from assets.ops import react_job, ticket_jobs
 from assets.t0_ingest import alerts_spec, t0_asset
 from assets.t1_combine import t1_asset
@@ -19,6 +20,7 @@ from assets.t2_augment import t2_asset
 from assets.t3_react import t3_asset
 from resources.mongo import MongoResource
 from resources.mongo_io import MongoIOManager
+from sensors.kafka import kafka_sensor
 from sensors.new_alerts import new_alerts_sensor
 from sensors.pending import pending_sensor
 from sensors.reactions import overdue_sensor, reactions_sensor
@@ -33,8 +35,10 @@ def build(config: Config) -> dg.Definitions:
     mongo = MongoResource(surveys=list(config.surveys))
     ingest, augment = ticket_jobs(config)
     react = react_job(config)
+    streams = [survey for survey in config.surveys if config.stream(survey).kafka]
     sensors = [
         *(new_alerts_sensor(config, s, ingest) for s in config.surveys if config.stream(s).landing),
+        *(kafka_sensor(config, survey, ingest) for survey in streams),
         reactions_sensor(config, react),
         overdue_sensor(config, react),
         pending_sensor(config, augment),
@@ -42,7 +46,7 @@ def build(config: Config) -> dg.Definitions:
     return dg.Definitions(
         assets=_assets(config),
         asset_checks=_checks(config),
-        jobs=[ingest, augment, react, *_asset_jobs(config)],
+        jobs=[ingest, augment, react, *([listen_job(config)] if streams else []), *_asset_jobs(config)],
         sensors=sensors,
         schedules=process_schedules(config, react),
         resources={"mongo": mongo, "mongo_io": MongoIOManager(mongo=mongo)},

@@ -4,7 +4,7 @@ T0 and T1 of a batch run in one op: a batch is done, and its updates can be reac
 when the last packet of a night is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -25,12 +25,15 @@ from ampel_dagster.sources.files import list_files, read_file
 from ampel_dagster.storage.audit import left_out
 from ampel_dagster.storage.store import Store
 from assets.checks import FILTERS_WORK, left_out_metadata
+from assets.kafka import read_ranges, report_stream
 from assets.partitions import begin
 from assets.t3_react import raise_failures, reaction_metadata, reactions
 from resources.metadata import partition_metadata
 from resources.mongo import MongoResource
 from resources.partitions import partition_key
 
+#: Channels and nights.
+Touched = Sequence[tuple[str, str]]
 #: Set by who runs a job in its own process, for progress bars: called with each batch's figures, by op.
 PROGRESS: dict[str, Progress] = {}
 
@@ -43,6 +46,8 @@ class IngestConfig(dg.Config):
     paths: list[str] = []  # noqa: RUF012  # pydantic copies defaults
     #: Ids of records in quarantine, to read once more; with these, no paths.
     quarantined: list[str] = []  # noqa: RUF012
+    #: Ranges of offsets of the stream's Kafka topics, as in 'topic/3:100-200'.
+    ranges: list[str] = []  # noqa: RUF012
     #: Channels; none: all.
     channels: list[str] = []  # noqa: RUF012
 
@@ -70,12 +75,13 @@ def ticket_jobs(setup: Config) -> tuple[dg.JobDefinition, dg.JobDefinition]:
         if config.quarantined:
             ids = [int(id_) for id_ in config.quarantined]
             return dg.Output(replay(ingestion, ids, PROGRESS.get("ingest")))
-        if not config.paths:
-            raise UserError("nothing to ingest: give paths, or ids of records in quarantine")
-        files = _files(context, config.paths)
-        context.log.info(f"{len(files)} files, {len(rules)} channels")
+        if not config.paths and not config.ranges:
+            raise UserError("nothing to ingest: give paths, ranges, or ids of records in quarantine")
+        files = _files(context, config.paths) if config.paths else []
+        context.log.info(f"{len(files)} files, {len(config.ranges)} ranges of offsets, {len(rules)} channels")
         packets = chain.from_iterable(read_file(file, name_of(file, config.paths)) for file in files)
-        return dg.Output(tiers.ingest(ingestion, packets, PROGRESS.get("ingest")))
+        streamed, finish = read_ranges(context, setup, mongo.store, run, config.survey, config.ranges)
+        return dg.Output(tiers.ingest(ingestion, chain(packets, streamed), PROGRESS.get("ingest"), finish))
 
     @dg.job(name="ingest", description="Packets to results, whatever nights they are of.")
     def ingest() -> None:
@@ -161,6 +167,7 @@ def _report_op(setup: Config) -> dg.OpDefinition:
             context.log_event(observation)
         for check in filter_checks(setup, mongo.store, run):
             context.log_event(check)  # type: ignore[arg-type]  # it is taken, though the annotation leaves it out
+        report_stream(context, setup, mongo.store)
         for materialization in materializations(setup, mongo.store, run):
             context.log_event(materialization)
 
@@ -170,16 +177,24 @@ def _report_op(setup: Config) -> dg.OpDefinition:
 def materializations(setup: Config, store: Store, run: RunInfo) -> Iterator[dg.AssetMaterialization]:
     """One event for each asset, channel and night that a run touched: as many as partitions, not as alerts."""
     for survey in setup.surveys:
-        found, instrument = store.survey(survey), setup.instrument(survey)
-        for channel, night in _touched(store, survey, run.run, "ingest"):
-            yield _event([survey, "t0"], channel, night, tiers.t0_facts(found, instrument, channel, night))
-            yield _event([survey, "t1"], channel, night, tiers.t1_facts(found, instrument, channel, night))
-        for channel, night in _touched(store, survey, run.run, "t2"):
-            asked = setup.channels[channel].surveys.get(survey) if channel in setup.channels else None
-            for product in setup.products_of(survey) if asked else []:
-                facts = tiers.t2_facts(found, instrument, product, channel, night)
-                if facts.figures.documents:
-                    yield _event([survey, "t2", product.name], channel, night, facts)
+        ingested, computed = (_touched(store, survey, run.run, kind) for kind in ("ingest", "t2"))
+        yield from partition_events(setup, store, survey, ingested, computed)
+
+
+def partition_events(
+    setup: Config, store: Store, survey: str, ingested: Touched, computed: Touched
+) -> Iterator[dg.AssetMaterialization]:
+    """Events of T0 and T1 for the partitions with new alerts, of T2 for those with new results."""
+    found, instrument = store.survey(survey), setup.instrument(survey)
+    for channel, night in ingested:
+        yield _event([survey, "t0"], channel, night, tiers.t0_facts(found, instrument, channel, night))
+        yield _event([survey, "t1"], channel, night, tiers.t1_facts(found, instrument, channel, night))
+    for channel, night in computed:
+        asked = setup.channels[channel].surveys.get(survey) if channel in setup.channels else None
+        for product in setup.products_of(survey) if asked else []:
+            facts = tiers.t2_facts(found, instrument, product, channel, night)
+            if facts.figures.documents:
+                yield _event([survey, "t2", product.name], channel, night, facts)
 
 
 def observations(setup: Config, store: Store, run: RunInfo) -> Iterator[dg.AssetObservation]:
@@ -207,7 +222,7 @@ def filter_checks(setup: Config, store: Store, run: RunInfo) -> Iterator[dg.Asse
             )
 
 
-def _touched(store: Store, survey: str, run: str, kind: str) -> list[tuple[str, str]]:
+def _touched(store: Store, survey: str, run: str, kind: str) -> Touched:
     batches = [batch for batch in store.batches.of_run(run, kind) if batch["survey"] == survey]
     keys = sorted({key for batch in batches for key in batch["partitions"]})
     return [(channel, night) for channel, _, night in (key.partition("|") for key in keys)]

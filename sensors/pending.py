@@ -23,6 +23,8 @@ def pending_sensor(config: Config, job: dg.JobDefinition) -> dg.SensorDefinition
             return dg.SkipReason(f"a run of {busy} is at it")
         pending: dict[str, int] = {}
         for survey in config.surveys:
+            if mongo.store.listeners.alive(survey):
+                continue  # it takes up the tickets of its survey
             products = {product.id: product.name for product in config.products_of(survey)}
             pending |= {
                 f"{survey}/{k}": n for k, n in mongo.store.survey(survey).tickets.pending(products).items() if n

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import click
 import pytest
@@ -20,10 +20,12 @@ from ampel_dagster.config.instance import CONFIG_FOLDERS, copy_demo
 from ampel_dagster.config.load import Config, load
 from ampel_dagster.model.alert import Packet
 from ampel_dagster.model.codes import DocumentCode, VerdictCode
+from ampel_dagster.model.offsets import LostReason, Partition, Watermark
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline import tiers
 from ampel_dagster.pipeline.filter_runs import MatchRate
 from ampel_dagster.pipeline.gate import activate
+from ampel_dagster.pipeline.ranges import plan
 from ampel_dagster.pipeline.t0_ingest import Ingestion
 from ampel_dagster.pipeline.t2_augment import Augmentation
 from ampel_dagster.pipeline.t3_react import Reaction, react_to_updates
@@ -98,6 +100,8 @@ def demo(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 def _run_all_tiers(config: Config, store: Store, packets: Path, reports: Path) -> None:
     instrument, run = config.instrument("ztf"), RunInfo("docs", config.id)
     store.configs.keep(config.id, config.content, run.meta())
+    store.listeners.beat("ztf", run.run, 60)
+    plan(store.offsets, "ztf", [Watermark(Partition("alerts", 0), 3, 9, "c")], 99, "run", run.meta(), {}.get)
     ingestion = Ingestion(store, instrument, config.stream("ztf"), config.rules("ztf"), run)
     for file in list_files([packets]):
         assert tiers.ingest(ingestion, read_file(file)).consume().balanced
@@ -351,6 +355,11 @@ def test_reasons_of_quarantine_are_documented() -> None:
         )
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", section(DATA_MODEL, "quarantine"), re.MULTILINE))
     assert documented == raised
+
+
+def test_reasons_of_lost_offsets_are_documented() -> None:
+    documented = re.findall(r"^\| `([A-Z_]+)` \|", section(DATA_MODEL, "offsets"), re.MULTILINE)
+    assert documented == list(get_args(LostReason))
 
 
 def test_variables_are_documented() -> None:

@@ -14,6 +14,7 @@ from rich.tree import Tree
 
 from ampel_dagster.commands.session import Session, hex_id, out, session, survey_of
 from ampel_dagster.config.load import Config
+from ampel_dagster.model.alert import place_name
 from ampel_dagster.model.codes import code_name
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.stock import Stock
@@ -194,7 +195,7 @@ def provenance(name: str) -> None:
 def _alert_line(d: Document) -> str:
     source = d["source"]
     verdicts = ", ".join(f"{c}: {_verdict(v)}" for c, v in sorted(d["verdict"].items()))
-    place = f"{escape(source['file'])} packet {source['offset']}"
+    place = f"{escape(place_name(source))} packet {source['offset']}"
     return f"alert {d['_id']} of {d['night']} (jd {d['jd']:.5f}) from {place}; {verdicts}; {_meta(d['meta'])}"
 
 

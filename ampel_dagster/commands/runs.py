@@ -53,7 +53,7 @@ def _failure(job: str, result: Any) -> AmpelError:
             name = (error.cls_name or "").rsplit(".", 1)[-1]
             # Dagster puts the name before the message, with or without the module's.
             message = re.sub(rf"^(\w+\.)*{re.escape(name)}: ", "", " ".join(error.message.split()))
-            if name in ("UserError", "StorageError", "ConfigError"):
+            if name in ("UserError", "StorageError", "SourceError", "ConfigError"):
                 return UserError(message)
             if name in ("KeyboardInterrupt", "DagsterExecutionInterruptedError"):
                 return RunFailedError(f"{job} was interrupted; what it had done is stored, the same again goes on")

@@ -15,12 +15,27 @@ class Packet(NamedTuple):
     """Raw bytes and where they come from."""
 
     data: bytes
-    #: Path of the file (relative to what was asked for, where that is a folder).
+    #: Path of the file (relative to what was asked for, where that is a folder), or 'topic/partition'.
     source: str
     #: Place inside the source: number of the packet, from 0.
     offset: int
     #: Name inside an archive, for people.
     member: str = ""
+    #: Where the packet came over Kafka: its topic and partition.
+    topic: str = ""
+    partition: int = -1
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where the packet was read, as documents of the ledger have it."""
+        if self.topic:
+            return {"topic": self.topic, "partition": self.partition, "offset": self.offset}
+        return {"file": self.source, "offset": self.offset, "member": self.member}
+
+
+def place_name(place: Mapping[str, Any]) -> str:
+    """What people call the place of a packet: its file, or 'topic/partition'."""
+    return f"{place['topic']}/{place['partition']}" if "topic" in place else str(place["file"])
 
 
 class Alert:

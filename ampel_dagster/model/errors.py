@@ -5,7 +5,8 @@
     AmpelError
     ├── UserError            one line tells the user what to do; exit code 2; nothing was changed
     │   ├── ConfigError      a file of the instance is wrong (carries every problem found)
-    │   └── StorageError     the database cannot be reached, or refuses
+    │   ├── StorageError     the database cannot be reached, or refuses
+    │   └── SourceError      a live stream cannot be reached, or refuses
     ├── AlertFormatError     a packet cannot be read; becomes a quarantine record
     └── UndeclaredReadError  a filter reads what it said it would not; becomes a verdict
 
@@ -26,6 +27,10 @@ class UserError(AmpelError):
 
 class StorageError(UserError):
     """The database is not there, or does not let us in."""
+
+
+class SourceError(UserError):
+    """A live stream of packets is not there, does not answer in time, or does not let us in."""
 
 
 class AlertFormatError(AmpelError):

@@ -83,7 +83,7 @@ def _alert_document(item: Judged, states: Mapping[str, int], meta: Meta) -> dict
         "channel": sorted(item.channels),
         "verdict": item.verdicts,
         "rank": alert.rank,
-        "source": {"file": alert.packet.source, "offset": alert.packet.offset, "member": alert.packet.member},
+        "source": alert.packet.place,
         "meta": meta,
     }
     if states:
@@ -102,7 +102,7 @@ def _rejected_document(item: Judged, days: int, meta: Meta) -> dict[str, Any]:
         "jd": alert.jd,
         "night": alert.night,
         "verdict": item.verdicts,
-        "source": {"file": alert.packet.source, "offset": alert.packet.offset, "member": alert.packet.member},
+        "source": alert.packet.place,
         "meta": meta,
         "expire": expire,
     }
@@ -171,7 +171,8 @@ def _stamps(selection: Selection, tally: Tally) -> dict[int, Mapping[str, bytes]
 def _quarantined(bad: Bad, survey: str, meta: Meta) -> dict[str, Any]:
     p = bad.packet
     where = (p.source, p.offset, p.member)
-    return quarantine_document(bad.id, survey, *where, p.data, bad.size_bytes, bad.reason, bad.message, meta)
+    document = quarantine_document(bad.id, survey, *where, p.data, bad.size_bytes, bad.reason, bad.message, meta)
+    return {**document, "topic": p.topic, "partition": p.partition} if p.topic else document
 
 
 def count_selection(selection: Selection, tally: Tally) -> None:

@@ -9,6 +9,7 @@ from math import isfinite, nan
 from typing import Any
 
 from ampel_dagster.instruments.base import Instrument
+from ampel_dagster.model.alert import place_name
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.ids import hash_ints
 from ampel_dagster.model.light_curve import LightCurve
@@ -99,7 +100,7 @@ class _Loader:
             ra_deg=ra_deg,
             dec_deg=dec_deg,
             alerts=tuple(alert.id for alert in alerts),
-            source=source["source"]["file"],
+            source=place_name(source["source"]),
             offset=source["source"]["offset"],
             run=source["meta"]["run"],
             link=state.link,

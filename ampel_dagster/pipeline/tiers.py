@@ -1,6 +1,6 @@
 """The tiers as outputs for an IO manager: what is made, how it is written, and how a partition's content is told."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -45,9 +45,12 @@ def _preview(instrument: Instrument, rows: Iterable[dict[str, Any]]) -> list[dic
 
 
 def ingest(
-    ingestion: Ingestion, packets: Iterable[Packet | BrokenSourceError], progress: Progress | None = None
+    ingestion: Ingestion,
+    packets: Iterable[Packet | BrokenSourceError],
+    progress: Progress | None = None,
+    finish: Callable[[], None] | None = None,
 ) -> TierOutput:
-    """T0 over packets, with T1 batch by batch where the ingestion says so."""
+    """T0 over packets, with T1 batch by batch where the ingestion says so; `finish` is called when all is written."""
     survey = ingestion.store.survey(ingestion.survey)
     return TierOutput(
         collection=f"{ingestion.survey}.alert",
@@ -55,6 +58,7 @@ def ingest(
         write=SelectionWriter(ingestion).write,
         facts=lambda channel, night: t0_facts(survey, ingestion.instrument, channel, night),
         progress=progress,
+        finish=finish,
     )
 
 

@@ -14,7 +14,7 @@ DocumentDatabase = Database[Document]
 #: Collections that each survey has under its own name: ``ztf.alert`` …
 SURVEY_COLLECTIONS = ("alert", "rejected", "stock", "t0", "t1", "t2", "cutout")
 #: Collections across surveys.
-COMMON_COLLECTIONS = ("batch", "journal", "quarantine", "activation", "t3", "config")
+COMMON_COLLECTIONS = ("batch", "offsets", "listener", "journal", "quarantine", "activation", "t3", "config")
 
 
 class Index(NamedTuple):
@@ -45,6 +45,9 @@ INDEXES = (
     Index("batch", ("nights",), "ledger of a night"),
     Index("batch", ("due",), "what a reaction has still to handle"),
     Index("batch", ("meta.run",), "partitions that a run touched"),
+    Index("offsets", ("survey", "topic", "partition", "epoch", "first"), "the last range of a partition"),
+    Index("offsets", ("survey", "state"), "ranges that are to be read"),
+    Index("offsets", ("lost.reason",), "offsets that nobody can read any more"),
     Index("journal", ("stock",), "story of a stock"),
     Index("journal", ("run",), "what a run did"),
     Index("quarantine", ("source",), "bad packets of a file"),

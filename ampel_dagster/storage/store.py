@@ -11,6 +11,7 @@ from ampel_dagster.storage.batches import Batches
 from ampel_dagster.storage.collections import DocumentDatabase, ensure_indexes
 from ampel_dagster.storage.connect import connect
 from ampel_dagster.storage.ledger import Ledger
+from ampel_dagster.storage.offsets import Listeners, Offsets
 from ampel_dagster.storage.outbox import Outbox
 from ampel_dagster.storage.points import Points
 from ampel_dagster.storage.records import Configs, Cutouts, Journal, Quarantine
@@ -55,6 +56,16 @@ class Store:
     def batches(self) -> Batches:
         """Units of work."""
         return Batches(self.database["batch"], replicated="setName" in self.hello)
+
+    @cached_property
+    def offsets(self) -> Offsets:
+        """The plan of streams that come over Kafka."""
+        return Offsets(self.database["offsets"], replicated="setName" in self.hello)
+
+    @cached_property
+    def listeners(self) -> Listeners:
+        """Which run listens to a survey."""
+        return Listeners(self.database["listener"])
 
     @cached_property
     def journal(self) -> Journal:

@@ -144,6 +144,12 @@ def test_process_may_run_by_the_clock(tmp_path: Path, schedule: str) -> None:
 CHANNEL = GOOD["channels/BRIGHT.yaml"]
 TABLE = GOOD["t3/table.yaml"]
 BASE = "\nrequires: [summary]"
+
+
+def _kafka(block: str) -> str:
+    return f"{{survey: ztf, start_date: 2017-11-01, kafka: {{{block}}}}}"
+
+
 MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
     "misspelt filter": (
         "channels/BRIGHT.yaml",
@@ -404,6 +410,111 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         "should be a valid date",
         "",
     ),
+    "kafka without topics": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092']"),
+        "kafka",
+        "needs topics or a pattern",
+        "write one of the two",
+    ),
+    "kafka with topics and a pattern": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], topics: [a], pattern: '^a'"),
+        "kafka",
+        "needs topics or a pattern",
+        "write one of the two",
+    ),
+    "broker without a port": (
+        "streams/ztf.yaml",
+        _kafka("brokers: [alerts.example.org], topics: [a]"),
+        "kafka.brokers",
+        "'alerts.example.org' is no address",
+        "write host:port",
+    ),
+    "no broker": (
+        "streams/ztf.yaml",
+        _kafka("brokers: [], topics: [a]"),
+        "kafka.brokers",
+        "at least 1 item",
+        "",
+    ),
+    "topic that is an expression": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], topics: ['^ztf_.*']"),
+        "kafka.topics",
+        "'^ztf_.*' cannot be a topic",
+        "write pattern:",
+    ),
+    "pattern without a beginning": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], pattern: 'ztf_.*'"),
+        "kafka.pattern",
+        "does not say where a name begins",
+        "write '^ztf_.*'",
+    ),
+    "pattern that is no expression": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], pattern: '^ztf_('"),
+        "kafka.pattern",
+        "is no regular expression",
+        "see Python's re",
+    ),
+    "no packet a run": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], topics: [a], max_packets_per_run: 0"),
+        "kafka.max_packets_per_run",
+        "greater than or equal to 1",
+        "",
+    ),
+    "password in the file": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], topics: [a], security: {protocol: SSL, password: hidden}"),
+        "kafka.security.password",
+        "is not known here",
+        "remove it",
+    ),
+    "secret in place of its name": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], topics: [a], security: {protocol: SSL, key_password_env: 'hidden!'}"),
+        "kafka.security.key_password_env",
+        "is no name of a variable",
+        "and not the secret",
+    ),
+    "login without a password": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], topics: [a], security: {mechanism: PLAIN, username_env: U}"),
+        "kafka.security",
+        "with SASL_SSL goes a login",
+        "add mechanism, username_env, password_env",
+    ),
+    "login where there is none": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], topics: [a], security: {protocol: SSL, username_env: U}"),
+        "kafka.security",
+        "with protocol SSL goes no login",
+        "SASL_SSL",
+    ),
+    "two places of a secret": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], topics: [a], security: {username_env: U, username_file: u}"),
+        "kafka.security",
+        "names two places of the username",
+        "keep username_env or username_file",
+    ),
+    "certificate without a key": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], topics: [a], security: {protocol: SSL, certificate_file: c.pem}"),
+        "kafka.security",
+        "go together",
+        "add the other one",
+    ),
+    "unknown mechanism": (
+        "streams/ztf.yaml",
+        _kafka("brokers: ['a:9092'], topics: [a], security: {mechanism: SCRAM, username_env: U, password_env: P}"),
+        "kafka.security.mechanism",
+        "should be 'SCRAM-SHA-512', 'SCRAM-SHA-256' or 'PLAIN'",
+        "",
+    ),
 }
 
 
@@ -422,6 +533,7 @@ def test_mistake_is_one_problem_with_file_key_and_remedy(tmp_path: Path, mistake
     assert message in problem.message
     assert remedy in problem.remedy
     assert "\n" not in str(problem)
+    assert "hidden" not in str(problem)
 
 
 def test_survey_without_stream_is_a_problem(tmp_path: Path) -> None:
@@ -516,3 +628,19 @@ def test_content_of_all_files_is_the_identity(tmp_path: Path) -> None:
     ]
     ids = {good(tmp_path / f"{n}", **files).id for n, files in enumerate(changed)}
     assert len(ids - {config.id}) == len(changed)
+
+
+def test_stream_over_kafka(tmp_path: Path) -> None:
+    text = """
+survey: ztf
+start_date: 2017-11-01
+kafka:
+  brokers: [public.example.org:9092, "[2001:db8::1]:9092"]
+  pattern: '^ztf_.*_programid1$'
+  security: {mechanism: SCRAM-SHA-512, username_env: ZTF_USER, password_file: secrets/ztf}
+"""
+    config = good(tmp_path, **{"streams/ztf.yaml": text})
+    kafka = config.stream("ztf").kafka
+    assert kafka is not None
+    assert [kafka.wants(f"ztf_20180819_programid{n}") for n in (1, 2)] == [True, False]
+    assert not kafka.wants("other_ztf_20180819_programid1")
