@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from soundness import faults
 
 from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.alert import Packet
@@ -251,6 +252,10 @@ class Lab(World):
         return {
             name: {d["_id"]: _plain(d, left_out) for d in self.store.database[name].find()} for name in sorted(names)
         }
+
+    def unsound(self, rules: ChannelRules | Sequence[ChannelRules]) -> list[str]:
+        """What is wrong with the documents by themselves, whatever way they came: see `soundness.py`."""
+        return list(faults(self.store, self.instrument, [rules] if isinstance(rules, ChannelRules) else rules))
 
     def wipe(self) -> None:
         """Remove all documents; collections and indexes stay."""
