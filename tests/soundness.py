@@ -14,25 +14,30 @@ from ampel_dagster.units.bound import ChannelRules
 Documents = Mapping[int, Mapping[str, Any]]
 
 
-def faults(store: Store, instrument: Instrument, rules: Sequence[ChannelRules]) -> Iterator[str]:
-    """Everything that is wrong, in words."""
+def faults(
+    store: Store, instrument: Instrument, rules: Sequence[ChannelRules], *, states: bool = True
+) -> Iterator[str]:
+    """Everything that is wrong, in words; without `states` what the channels' states hold is left out."""
     database = store.database
 
     def all_of(name: str) -> Documents:
         return {d["_id"]: d for d in database[name].find()}
 
-    points, alerts, states = all_of("ztf.t0"), all_of("ztf.alert"), all_of("ztf.t1")
+    points, alerts = all_of("ztf.t0"), all_of("ztf.alert")
     stocks, tickets = all_of("ztf.stock"), list(database["ztf.t2"].find())
     by_stock: dict[int, list[Mapping[str, Any]]] = {}
     for point in points.values():
         for stock in point["stock"]:
             by_stock.setdefault(stock, []).append(point)
-    yield from _states(instrument, rules, alerts, states, points, by_stock)
-    yield from _tickets(rules, alerts, tickets)
+    yield from _states(instrument, rules if states else [], alerts, all_of("ztf.t1"), points, by_stock)
+    yield from _tickets(rules if states else [], alerts, tickets)
     yield from _exposures(points, by_stock)
     yield from _stocks(alerts, stocks)
-    for id_ in all_of("ztf.rejected").keys() & alerts.keys():
-        yield f"alert {id_} is accepted and rejected"
+    rejected = all_of("ztf.rejected")
+    for id_ in alerts.keys() | rejected.keys():
+        verdicts = {**alerts.get(id_, {}).get("verdict", {}), **rejected.get(id_, {}).get("verdict", {})}
+        if lacking := {r.channel for r in rules} - verdicts.keys():
+            yield f"alert {id_} has no verdict of {sorted(lacking)}"
     for batch in database["batch"].find({"kind": "ingest"}):
         if batch["state"] != "done":
             yield f"batch {batch['_id']} is {batch['state']}"

@@ -9,7 +9,8 @@ from ampel_dagster.model.alert import Packet
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline.ingest import CombinationWriter, Progress, SelectionWriter
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
-from ampel_dagster.pipeline.t1_combine import combine_stored
+from ampel_dagster.pipeline.t1_combine import Combiner, combine_stored
+from ampel_dagster.pipeline.t1_settle import settle
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
 from ampel_dagster.pipeline.tier import PartitionFacts, TierOutput
 from ampel_dagster.sources.files import BrokenSourceError
@@ -48,11 +49,12 @@ def ingest(
     ingestion: Ingestion, packets: Iterable[Packet | BrokenSourceError], progress: Progress | None = None
 ) -> TierOutput:
     """T0 over packets, with T1 batch by batch where the ingestion says so."""
-    survey = ingestion.store.survey(ingestion.survey)
+    survey, writer = ingestion.store.survey(ingestion.survey), SelectionWriter(ingestion)
     return TierOutput(
         collection=f"{ingestion.survey}.alert",
         items=select(ingestion, packets),
-        write=SelectionWriter(ingestion).write,
+        write=writer.write,
+        finish=writer.finish,
         facts=lambda channel, night: t0_facts(survey, ingestion.instrument, channel, night),
         progress=progress,
     )
@@ -69,16 +71,21 @@ def combine(
     """T1 over accepted alerts; at the end the batches that waited for their states are done."""
     name = instrument.survey
     survey, channels = store.survey(name), [r.channel for r in rules]
+    batches, combiner = store.batches, Combiner(instrument, rules)
 
     def finish() -> None:
-        store.batches.finish_stored(store.batches.stored(name, channels, nights))
+        while waiting := batches.stored(name, channels, nights):
+            batches.finish_stored(waiting)
+            for batch, (times, stocks) in batches.overtaken(waiting).items():
+                settle(survey, combiner, stocks, dict(run.meta()))
+                batches.finish_stored([batch], times)
 
     return TierOutput(
         collection=f"{name}.t1",
         items=combine_stored(survey, instrument, rules, alerts),
         write=CombinationWriter(store, name, run).write,
         facts=lambda channel, night: t1_facts(survey, instrument, channel, night),
-        finish=finish,
+        finish=lambda: store.steadily(lambda _: finish()),
     )
 
 
@@ -96,7 +103,7 @@ def compute(augmentation: Augmentation, progress: Progress | None = None) -> Tie
     return TierOutput(
         collection=f"{augmentation.instrument.survey}.t2",
         items=augment(augmentation),
-        write=lambda results: write_results(augmentation, results),
+        write=lambda results: augmentation.store.steadily(lambda _: write_results(augmentation, results)),
         facts=facts,
         progress=progress,
     )

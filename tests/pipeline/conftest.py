@@ -253,9 +253,9 @@ class Lab(World):
             name: {d["_id"]: _plain(d, left_out) for d in self.store.database[name].find()} for name in sorted(names)
         }
 
-    def unsound(self, rules: ChannelRules | Sequence[ChannelRules]) -> list[str]:
+    def unsound(self, rules: ChannelRules | Sequence[ChannelRules], **more: bool) -> list[str]:
         """What is wrong with the documents by themselves, whatever way they came: see `soundness.py`."""
-        return list(faults(self.store, self.instrument, [rules] if isinstance(rules, ChannelRules) else rules))
+        return list(faults(self.store, self.instrument, [rules] if isinstance(rules, ChannelRules) else rules, **more))
 
     def wipe(self) -> None:
         """Remove all documents; collections and indexes stay."""
