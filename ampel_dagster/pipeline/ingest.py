@@ -14,7 +14,7 @@ from ampel_dagster.pipeline.t0_parts import Parts, part
 from ampel_dagster.pipeline.t0_points import store_points
 from ampel_dagster.pipeline.t0_store import count_selection, store_alerts, store_rest, store_stocks
 from ampel_dagster.pipeline.t1_combine import Combination, Combiner, late_alerts, write_combination
-from ampel_dagster.pipeline.t1_settle import settle
+from ampel_dagster.pipeline.t1_settle import mark, settle
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.storage.batches import LEDGER_KEYS
 from ampel_dagster.storage.ledger import AlertRecord
@@ -92,8 +92,11 @@ class SelectionWriter:
         times, _ = self._in.store.batches.overtaken([selection.id]).get(selection.id, (overtaken, []))
         if times == overtaken:
             raise StorageError(f"batch {selection.id} vanished while it was written: was the database emptied?")
+        survey = self._in.store.survey(self._in.survey)
         if self._in.with_states:
-            tally.counts.update(settle(self._in.store.survey(self._in.survey), self._combiner, stocks, meta))
+            tally.counts.update(settle(survey, self._combiner, stocks, meta))
+        else:
+            mark(survey, stocks)  # their states are still to come
         return times
 
     def _write_accepted(

@@ -13,13 +13,19 @@ from ampel_dagster.storage.points import PointRow
 from ampel_dagster.storage.store import SurveyStore
 
 
+def mark(survey: SurveyStore, stocks: Sequence[int]) -> list[PointRow]:
+    """Mark what is superseded among all points of these stocks; return the points."""
+    rows = survey.points.rows_of_stocks(stocks)
+    survey.points.supersede(_unmarked(rows, set(stocks)))
+    return rows
+
+
 def settle(survey: SurveyStore, combiner: Combiner, stocks: Sequence[int], meta: Mapping[str, Any]) -> dict[str, int]:
     """Mark what is superseded, and give all alerts of these stocks the states that follow from all points there are.
 
     Returns how many states and tickets are new. States of before stay.
     """
-    rows = survey.points.rows_of_stocks(stocks)
-    survey.points.supersede(_unmarked(rows, set(stocks)))
+    rows = mark(survey, stocks)
     alerts = survey.ledger.later_alerts(dict.fromkeys(stocks, 0.0))
     # No batch is theirs: so every point is an old one, which all later alerts see.
     found = combiner.combine([alert._replace(batches=frozenset()) for alert in alerts], rows)

@@ -72,13 +72,19 @@ def combine(
     name = instrument.survey
     survey, channels = store.survey(name), [r.channel for r in rules]
     batches, combiner = store.batches, Combiner(instrument, rules)
+    # Looked up before any alert is read: what overtook a batch until now is seen anyway.
+    waiting = dict.fromkeys(batches.stored(name, channels, nights), 0)
+    waiting |= {batch: times for batch, (times, _) in batches.overtaken(waiting).items()}
 
     def finish() -> None:
-        while waiting := batches.stored(name, channels, nights):
-            batches.finish_stored(waiting)
-            for batch, (times, stocks) in batches.overtaken(waiting).items():
+        left = waiting
+        while left:
+            for times in set(left.values()):
+                batches.finish_stored([batch for batch in left if left[batch] == times], times)
+            now = {batch: found for batch, found in batches.overtaken(left).items() if found[0] != left[batch]}
+            for _, stocks in now.values():
                 settle(survey, combiner, stocks, dict(run.meta()))
-                batches.finish_stored([batch], times)
+            left = {batch: times for batch, (times, _) in now.items()}
 
     return TierOutput(
         collection=f"{name}.t1",

@@ -208,8 +208,8 @@ def receiver() -> Iterator[Receiver]:
     server.server_close()
 
 
-#: What differs from run to run: who wrote a document, and when.
-CIRCUMSTANCES = frozenset({"meta", "ts", "done_ts", "expire", "enriched"})
+#: What differs from run to run: who wrote a document, and when; and beside how many others.
+CIRCUMSTANCES = frozenset({"meta", "ts", "done_ts", "expire", "enriched", "overtaken"})
 #: Arrays that are sets.
 SETS = frozenset({"channel", "tag", "stock", "superseded_by", "member", "alerts"})
 Content = dict[str, dict[Any, dict[str, Any]]]
