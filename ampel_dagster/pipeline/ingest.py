@@ -6,15 +6,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from ampel_dagster.model.run import RunInfo
+from ampel_dagster.model.errors import StorageError
+from ampel_dagster.model.run import RunInfo, utc_now
+from ampel_dagster.pipeline.coverage import Rows, cover, rows_of
 from ampel_dagster.pipeline.t0_ingest import Ingestion, Judged, Selection
 from ampel_dagster.pipeline.t0_parts import Parts, part
 from ampel_dagster.pipeline.t0_points import store_points
 from ampel_dagster.pipeline.t0_store import count_selection, store_alerts, store_rest, store_stocks
 from ampel_dagster.pipeline.t1_combine import Combination, Combiner, late_alerts, write_combination
+from ampel_dagster.pipeline.t1_settle import mark, settle
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.storage.batches import LEDGER_KEYS
 from ampel_dagster.storage.ledger import AlertRecord
+from ampel_dagster.storage.patience import Unbroken
 from ampel_dagster.storage.points import PointRow
 from ampel_dagster.storage.store import Store
 
@@ -31,29 +35,47 @@ class SelectionWriter:
     def __init__(self, ingestion: Ingestion) -> None:
         self._in = ingestion
         self._combiner = Combiner(ingestion.instrument, ingestion.rules)
+        self._began = utc_now()
+        self._covered: Rows = {}
         self._told = False
-
-    def _tell_rules(self, meta: Mapping[str, Any]) -> None:
-        """Keep what the hashes in verdicts stand for, once a run."""
-        if not self._told:
-            self._in.store.configs.keep_all({rules.config: rules.description for rules in self._in.rules}, meta)
-            self._told = True
 
     def write(self, selection: Selection) -> Tally:
         """Write one selection; return what it did. A replay that finds everything known writes nothing at all."""
+        if selection.has_work:
+            tally = self._in.store.steadily(lambda unbroken: self._write(selection, unbroken))
+        else:
+            tally = Tally()
+            count_selection(selection, tally)
+        cover(self._covered, selection.packets)
+        return tally
+
+    def finish(self) -> None:
+        """Close batches that killed runs left open, where this one has read all of their packets, in whatever cut."""
+        ingestion = self._in
+        channels = [r.channel for r in ingestion.rules]
+        batches = ingestion.store.batches
+        batches.take_over(ingestion.survey, self._covered, channels, ingestion.run.run, self._began)
+
+    def _write(self, selection: Selection, unbroken: Unbroken) -> Tally:
         tally = Tally()
         count_selection(selection, tally)
-        if not selection.has_work:
-            return tally
         batches, run = self._in.store.batches, self._in.run
         meta = dict(run.meta(batch=selection.id))
-        batches.open(selection.id, "ingest", self._in.survey, run.mode, meta)
+        stocks = sorted({item.alert.stock for item in selection.judged if item.channels})
+        channels, holds = [r.channel for r in self._in.rules], rows_of(selection.packets)
+        overtaken = batches.open(selection.id, "ingest", self._in.survey, run.mode, meta, stocks, holds, channels)
         self._tell_rules(run.meta())
         accepted = {item.alert.id for item in selection.judged if item.channels}
         states = self._write_accepted(selection, accepted, meta, tally) if accepted else {}
         store_alerts(self._in, selection, states, meta, tally)
         store_rest(self._in, selection, meta, tally)
-        batches.close(
+        unbroken()
+        while not self._close(selection, tally, overtaken):
+            overtaken = self._settle(selection, overtaken, stocks, meta, tally)
+        return tally
+
+    def _close(self, selection: Selection, tally: Tally, overtaken: int) -> bool:
+        return self._in.store.batches.close(
             selection.id,
             "done" if self._in.with_states else "stored",
             {key: tally.counts[key] for key in LEDGER_KEYS},
@@ -63,8 +85,28 @@ class SelectionWriter:
             tally.partition_keys,
             [f"{name}|{r.channel}" for r in self._in.rules for name in r.reactions if r.channel in tally.touched],
             [found._asdict() for found in selection.disabled],
+            overtaken,
         )
-        return tally
+
+    def _tell_rules(self, meta: Mapping[str, Any]) -> None:
+        """Keep what the hashes in verdicts stand for, once a run."""
+        if not self._told:
+            self._in.store.configs.keep_all({rules.config: rules.description for rules in self._in.rules}, meta)
+            self._told = True
+
+    def _settle(
+        self, selection: Selection, overtaken: int, stocks: list[int], meta: Mapping[str, Any], tally: Tally
+    ) -> int:
+        """Another run has brought points to the same stocks meanwhile: look again. Returns how many did so far."""
+        times, _ = self._in.store.batches.overtaken([selection.id]).get(selection.id, (overtaken, []))
+        if times == overtaken:
+            raise StorageError(f"batch {selection.id} vanished while it was written: was the database emptied?")
+        survey = self._in.store.survey(self._in.survey)
+        if self._in.with_states:
+            tally.counts.update(settle(survey, self._combiner, stocks, meta))
+        else:
+            mark(survey, stocks)  # their states are still to come
+        return times
 
     def _write_accepted(
         self, selection: Selection, accepted: set[int], meta: Mapping[str, Any], tally: Tally
@@ -75,19 +117,22 @@ class SelectionWriter:
         parts = part(self._in, selection, unfinished - {selection.id})
         rows = store_points(self._in, parts, meta, tally)
         store_stocks(self._in, selection, parts.seen, meta, tally)
+        # After points and stocks are there for others to see, and before we look for alerts that they concern.
+        stocks = {item.alert.stock for item in selection.judged if item.channels}
+        self._in.store.batches.overtake(selection.id, self._in.survey, sorted(stocks))
         if not self._in.with_states:
             return {}
-        found = self._combine(parts, rows, unfinished | {selection.id})
+        found = self._combine(parts, rows, unfinished | {selection.id}, selection.id)
         survey = self._in.store.survey(self._in.survey)
         tally.counts.update(write_combination(survey, found, meta))
         survey.ledger.set_states({i: links for i, links in found.alert_states.items() if i not in accepted})
         return {i: links for i, links in found.alert_states.items() if i in accepted}
 
-    def _combine(self, parts: Parts, rows: Mapping[int, PointRow], new: frozenset[int]) -> Combination:
+    def _combine(self, parts: Parts, rows: Mapping[int, PointRow], new: frozenset[int], own: int) -> Combination:
         """States and tickets; `new` are the batches whose points have no states yet."""
         survey = self._in.store.survey(self._in.survey)
         work = [_record(item, new) for item in parts.others]
-        late = late_alerts(survey, work, rows.values()) if work else []
+        late = late_alerts(survey, work, rows.values(), own) if work else []
         found = self._combiner.combine(work, rows.values(), late)
         for item in parts.fresh.values():
             self._combiner.fresh(found, _record(item, new), item.alert.points)
@@ -114,10 +159,14 @@ class CombinationWriter:
 
     def write(self, made: tuple[list[AlertRecord], Combination]) -> Tally:
         """Write states and tickets of some alerts, then say so in the ledger."""
+        return self._store.steadily(lambda _: self._write(made))
+
+    def _write(self, made: tuple[list[AlertRecord], Combination]) -> Tally:
         alerts, found = made
         tally = Tally()
         tally.counts.update(write_combination(self._survey, found, dict(self._run.meta())))
         self._survey.ledger.set_states(found.alert_states)
+        self._store.batches.journaled()
         for alert in alerts:
             for channel in alert.channel:
                 tally.partition(channel, alert.night)["combined"] += 1

@@ -99,6 +99,12 @@ class Selection:
     #: Whether anything has to be written.
     has_work: bool = False
 
+    @property
+    def packets(self) -> Iterator[Packet]:
+        """All packets of the batch; one with several alerts comes as often."""
+        yield from (item.alert.packet for item in self.judged)
+        yield from (bad.packet for bad in self.bad)
+
 
 def select(ingestion: Ingestion, packets: Iterable[Packet | BrokenSourceError]) -> Iterator[Selection]:
     """Batches of packets, judged; lazily, so that one is read while the one before is written."""

@@ -241,8 +241,13 @@ def _inputs(product: Product, stock: int, link: int, rows: Sequence[Row]) -> lis
     return {"first": ids[:1], "last": ids[-1:], "all": ids}[unit.eligible]
 
 
-def late_alerts(survey: SurveyStore, work: Sequence[AlertRecord], rows: Iterable[PointRow]) -> list[AlertRecord]:
-    """Alerts outside `work` that have a state and are not earlier than a point that the work brings."""
+def late_alerts(
+    survey: SurveyStore, work: Sequence[AlertRecord], rows: Iterable[PointRow], own: int = 0
+) -> list[AlertRecord]:
+    """Alerts outside `work` that have a state and are not earlier than a point that the work brings.
+
+    `own` is the batch of the work: points of other batches may belong to alerts that are complete by now.
+    """
     batches = frozenset[int]().union(*(alert.batches for alert in work)) if work else frozenset()
     stocks = {alert.stock for alert in work}
     newest: dict[int, float] = {}
@@ -251,7 +256,7 @@ def late_alerts(survey: SurveyStore, work: Sequence[AlertRecord], rows: Iterable
         for stock in stocks.intersection(row.stock):
             if row.brought(stock) in batches:
                 earliest[stock] = min(earliest.get(stock, row.jd), row.jd)
-            elif row.kind != "forced":
+            if row.kind != "forced" and row.brought(stock) != own:
                 newest[stock] = max(newest.get(stock, row.jd), row.jd)
     concerned = {stock: jd for stock, jd in earliest.items() if newest.get(stock, float("-inf")) >= jd}
     return survey.ledger.later_alerts(concerned)

@@ -63,15 +63,14 @@ def augment(augmentation: Augmentation) -> Iterator[Results]:
     Results may be written one behind: what is yielded is written when the next but one is asked for.
     """
     tickets, run = augmentation.survey.tickets, augmentation.run
+    claim = (run.run, augmentation.size, augmentation.lease_s, dict(augmentation.where))
     under_way = False
     for product in augmentation.products:
         if product.requires and under_way:
             yield Results(product, [], [])  # nothing; when it has been taken, all before it is written
         tickets.wake(product.id)
         while True:
-            batch = tickets.claim(
-                product.id, run.run, augmentation.size, augmentation.lease_s, dict(augmentation.where)
-            )
+            batch = augmentation.store.steadily(lambda _, id_=product.id: tickets.claim(id_, *claim))  # type: ignore[misc]
             if not batch:
                 break
             yield _work(augmentation, product, batch)

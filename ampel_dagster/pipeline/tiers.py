@@ -9,7 +9,8 @@ from ampel_dagster.model.alert import Packet
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline.ingest import CombinationWriter, Progress, SelectionWriter
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
-from ampel_dagster.pipeline.t1_combine import combine_stored
+from ampel_dagster.pipeline.t1_combine import Combiner, combine_stored
+from ampel_dagster.pipeline.t1_settle import settle
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
 from ampel_dagster.pipeline.tier import PartitionFacts, TierOutput
 from ampel_dagster.sources.files import BrokenSourceError
@@ -51,14 +52,20 @@ def ingest(
     finish: Callable[[], None] | None = None,
 ) -> TierOutput:
     """T0 over packets, with T1 batch by batch where the ingestion says so; `finish` is called when all is written."""
-    survey = ingestion.store.survey(ingestion.survey)
+    survey, writer = ingestion.store.survey(ingestion.survey), SelectionWriter(ingestion)
+
+    def done() -> None:
+        writer.finish()
+        if finish is not None:
+            finish()
+
     return TierOutput(
         collection=f"{ingestion.survey}.alert",
         items=select(ingestion, packets),
-        write=SelectionWriter(ingestion).write,
+        write=writer.write,
         facts=lambda channel, night: t0_facts(survey, ingestion.instrument, channel, night),
         progress=progress,
-        finish=finish,
+        finish=done,
     )
 
 
@@ -73,16 +80,27 @@ def combine(
     """T1 over accepted alerts; at the end the batches that waited for their states are done."""
     name = instrument.survey
     survey, channels = store.survey(name), [r.channel for r in rules]
+    batches, combiner = store.batches, Combiner(instrument, rules)
+    # Looked up before any alert is read: what overtook a batch until now is seen anyway.
+    waiting = dict.fromkeys(batches.stored(name, channels, nights), 0)
+    waiting |= {batch: times for batch, (times, _) in batches.overtaken(waiting).items()}
 
     def finish() -> None:
-        store.batches.finish_stored(store.batches.stored(name, channels, nights))
+        left = waiting
+        while left:
+            for times in set(left.values()):
+                batches.finish_stored([batch for batch in left if left[batch] == times], times)
+            now = {batch: found for batch, found in batches.overtaken(left).items() if found[0] != left[batch]}
+            for _, stocks in now.values():
+                settle(survey, combiner, stocks, dict(run.meta()))
+            left = {batch: times for batch, (times, _) in now.items()}
 
     return TierOutput(
         collection=f"{name}.t1",
         items=combine_stored(survey, instrument, rules, alerts),
         write=CombinationWriter(store, name, run).write,
         facts=lambda channel, night: t1_facts(survey, instrument, channel, night),
-        finish=finish,
+        finish=lambda: store.steadily(lambda _: finish()),
     )
 
 
@@ -100,7 +118,7 @@ def compute(augmentation: Augmentation, progress: Progress | None = None) -> Tie
     return TierOutput(
         collection=f"{augmentation.instrument.survey}.t2",
         items=augment(augmentation),
-        write=lambda results: write_results(augmentation, results),
+        write=lambda results: augmentation.store.steadily(lambda _: write_results(augmentation, results)),
         facts=facts,
         progress=progress,
     )

@@ -23,4 +23,8 @@ def database_name(env: Mapping[str, str] = os.environ) -> str:
 
 def open_store(folder: Path, env: Mapping[str, str] = os.environ) -> Store:
     """The store of the instance in `folder`. Raises StorageError."""
-    return Store.open(database_uri(folder, env), database_name(env))
+    uri, name = env.get("AMPEL_MONGO_URI"), database_name(env)
+    if uri:
+        return Store.open(uri, name)
+    server = EmbeddedServer(folder)
+    return Store.open(server.start(), name, server.revive)

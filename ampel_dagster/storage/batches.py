@@ -1,15 +1,18 @@
 """Batches: the unit of work, of crash repair, and of "what is new" for reactions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from pymongo import WriteConcern
+from pymongo import ReturnDocument, WriteConcern
 from pymongo.read_concern import ReadConcern
 
 from ampel_dagster.model.run import Mode, utc_now
 from ampel_dagster.storage.collections import Document, DocumentCollection
 
 Touched = Mapping[str, Sequence[int]]
+#: Numbers of packets by source, as (first, last) of each row without a gap.
+Holds = Mapping[str, Sequence[tuple[int, int]]]
 
 
 class Batches:
@@ -28,10 +31,40 @@ class Batches:
             return {}
         return {d["_id"]: d["state"] for d in self._read.find({"_id": {"$in": wanted}}, {"state": 1})}
 
-    def open(self, id_: int, kind: str, survey: str, mode: Mode, meta: Mapping[str, Any]) -> None:
-        """Say that a run begins, or begins again, to work on a batch; it is nobody's news until it is done."""
-        change = {"kind": kind, "survey": survey, "mode": mode, "state": "open", "meta": dict(meta)}
-        self.collection.update_one({"_id": id_}, {"$set": change}, upsert=True)
+    def open(
+        self,
+        id_: int,
+        kind: str,
+        survey: str,
+        mode: Mode,
+        meta: Mapping[str, Any],
+        stocks: Sequence[int] = (),
+        holds: Holds | None = None,
+        channels: Sequence[str] = (),
+    ) -> int:
+        """Say that a run begins, or begins again, to work on a batch; it is nobody's news until it is done.
+
+        `stocks` are those that it writes about, `holds` the packets that it is made of, `channels` those that judge
+        them. Returns how often it has been overtaken so far.
+        """
+        change: Document = {"kind": kind, "survey": survey, "mode": mode, "state": "open", "meta": dict(meta)}
+        slices = [{"source": s, "first": a, "last": b} for s, rows in (holds or {}).items() for a, b in rows]
+        change |= {"stocks": list(stocks), "holds": slices, "channels": list(channels)}
+        found = self.collection.find_one_and_update(
+            {"_id": id_}, {"$set": change}, {"overtaken": 1}, upsert=True, return_document=ReturnDocument.AFTER
+        )
+        return found.get("overtaken", 0) if found else 0
+
+    def overtake(self, id_: int, survey: str, stocks: Sequence[int]) -> None:
+        """Tell all batches under way that this one has brought points to its stocks: they may not have seen them."""
+        query = {"_id": {"$ne": id_}, "state": {"$in": ["open", "stored"]}, "survey": survey}
+        self.collection.update_many({**query, "stocks": {"$in": list(stocks)}}, {"$inc": {"overtaken": 1}})
+
+    def overtaken(self, ids: Iterable[int]) -> dict[int, tuple[int, list[int]]]:
+        """How often these batches have been overtaken, and their stocks; those that never were are left out."""
+        query = {"_id": {"$in": list(ids)}, "overtaken": {"$gt": 0}}
+        found = self._read.find(query, {"overtaken": 1, "stocks": 1})
+        return {d["_id"]: (d["overtaken"], d.get("stocks", [])) for d in found}
 
     def close(
         self,
@@ -44,11 +77,13 @@ class Batches:
         partitions: Sequence[str] = (),
         due: Sequence[str] = (),
         disabled: Sequence[Document] = (),
-    ) -> None:
-        """Say that a batch is done (or 'stored'), and what it did.
+        overtaken: int = 0,
+    ) -> bool:
+        """Say that a batch is done (or 'stored'), and what it did; False where it has been overtaken once more.
 
         `partitions` are 'channel|night'; `due` are the reactions that are to hear of it, 'process|channel';
-        `disabled` are filters that were left out.
+        `disabled` are filters that were left out; `overtaken` is how often the batch was overtaken, as far as the
+        caller has dealt with it.
         """
         change: dict[str, Any] = {
             "state": state,
@@ -61,7 +96,9 @@ class Batches:
             "done_ts": utc_now(),
         }
         change |= {"disabled": list(disabled)} if disabled else {}
-        self._durable.update_one({"_id": id_}, {"$set": change})
+        unset = {"holds": "", "channels": ""} | ({"stocks": ""} if state == "done" else {})
+        query = {"_id": id_, "overtaken": overtaken or None}  # None: the field is not there
+        return self._durable.update_one(query, {"$set": change, "$unset": unset}).matched_count > 0
 
     def announce(
         self,
@@ -91,11 +128,33 @@ class Batches:
         }
         self._durable.replace_one({"_id": id_}, document, upsert=True)
 
-    def finish_stored(self, ids: Iterable[int]) -> int:
-        """The states of these batches are written: 'stored' becomes 'done'."""
-        change = {"$set": {"state": "done", "done_ts": utc_now()}}
-        query = {"_id": {"$in": list(ids)}, "state": "stored"}
+    def finish_stored(self, ids: Iterable[int], overtaken: int = 0) -> int:
+        """The states of these batches are written: 'stored' becomes 'done', unless one was overtaken once more."""
+        change = {"$set": {"state": "done", "done_ts": utc_now()}, "$unset": {"stocks": ""}}
+        query = {"_id": {"$in": list(ids)}, "state": "stored", "overtaken": overtaken or None}
         return self._durable.update_many(query, change).modified_count
+
+    def take_over(self, survey: str, covered: Holds, channels: Collection[str], run: str, since: datetime) -> int:
+        """Close batches that others left open before `since`, all of whose packets this run has read; return how many.
+
+        Their packets are accounted for in the batches of this run, so they count nothing themselves.
+        """
+        query = {"state": "open", "kind": "ingest", "survey": survey, "meta.ts": {"$lt": since}}
+        query |= {"holds.source": {"$in": list(covered)}}
+        mine = [
+            d["_id"]
+            for d in self._read.find(query, {"holds": 1, "channels": 1})
+            if set(d["channels"]) <= set(channels) and all(_within(s, covered) for s in d["holds"])
+        ]
+        none: Document = {"counts": dict.fromkeys(LEDGER_KEYS, 0), "sources": [], "nights": [], "touched": {}}
+        change = {"state": "done", "taken_over": run, "done_ts": utc_now(), "partitions": [], "due": [], **none}
+        unset = {"stocks": "", "holds": "", "channels": ""}
+        found = {"_id": {"$in": mine}, "state": "open"}
+        return self._durable.update_many(found, {"$set": change, "$unset": unset}).modified_count if mine else 0
+
+    def journaled(self) -> None:
+        """Wait until all that was written before is in the server's journal."""
+        self._durable.update_one({"_id": 0}, {"$set": {"state": "done"}})
 
     def stored(self, survey: str, channels: Sequence[str], nights: Sequence[str]) -> list[int]:
         """Batches of these channels and nights whose states are still to come."""
@@ -168,6 +227,11 @@ class Batches:
     def left_open(self) -> list[Document]:
         """Batches that were begun and not finished, oldest first."""
         return list(self._read.find({"state": "open"}).sort([("meta.ts", 1), ("_id", 1)]))
+
+
+def _within(part: Document, covered: Holds) -> bool:
+    """Whether a row of packets is part of what is covered."""
+    return any(a <= part["first"] and part["last"] <= b for a, b in covered.get(part["source"], ()))
 
 
 #: What the packets of a source were, in the order of the ledger: the first is the sum of the others.

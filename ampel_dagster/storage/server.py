@@ -161,6 +161,11 @@ class EmbeddedServer:
             self._pid_file.unlink(missing_ok=True)
             return True
 
+    def revive(self) -> None:
+        """Start the server again if it crashed; one that was stopped in good order stays so. Raises StorageError."""
+        if self.folder.is_dir() and self._crashed():
+            self.start()
+
     def _find(self) -> Mongod | None:
         # mongod.lock is mongod's own and names the owner of the data folder; mongod.pid is written earlier,
         # but also by a second mongod that then finds the folder taken.

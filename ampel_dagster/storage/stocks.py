@@ -58,7 +58,7 @@ class Stocks:
                 plain = []  # somebody brought a later alert in between: all again, with a closer look
         finished = {s.stock for s in plain}
         rest = [s for s in sightings if s.stock not in finished and (s.stock in seen or s.stock in duplicates)]
-        update_each(self.collection, [_update(s, seen.get(s.stock), meta) for s in rest])
+        update_each(self.collection, [_update(s, meta) for s in rest])
         return len(new) - len(duplicates)
 
     def load(self, ids: Sequence[int]) -> dict[int, Stock]:
@@ -119,7 +119,7 @@ def _plain_update(s: Sighting, meta: Document) -> UpdateOne:
     return UpdateOne({"_id": s.stock, "position.jd": {"$lt": s.jd}}, change, array_filters=mine)
 
 
-def _update(s: Sighting, seen: Seen | None, meta: Document) -> UpdateOne:
+def _update(s: Sighting, meta: Document) -> UpdateOne:
     """One update by aggregation: times of the channels are changed in place, the position only by a later one."""
     now, channels = meta["ts"], list(s.channel)
     kept = {"$filter": {"input": "$ts", "cond": {"$not": {"$in": ["$$this.channel", channels]}}}}
@@ -129,8 +129,13 @@ def _update(s: Sighting, seen: Seen | None, meta: Document) -> UpdateOne:
             "in": {"$mergeObjects": ["$$this", {"upd": now}]},
         }
     }
-    there = seen.channel if seen else frozenset[str]()
-    fresh = [{"channel": c, "tied": now, "upd": now} for c in channels if c not in there]
+    # Asked of the document as it is now: another run may have brought the same channel a moment ago.
+    fresh = {
+        "$filter": {
+            "input": [{"channel": c, "tied": now, "upd": now} for c in channels],
+            "cond": {"$not": {"$in": ["$$this.channel", "$ts.channel"]}},
+        }
+    }
     same_time = {"$and": [{"$eq": ["$position.jd", s.jd]}, {"$lt": ["$position.alert", s.alert]}]}
     later = {"$or": [{"$lt": ["$position.jd", s.jd]}, same_time]}
     change: dict[str, Any] = {

@@ -1,8 +1,8 @@
 """The whole database behind one object."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo import MongoClient
 
@@ -13,11 +13,14 @@ from ampel_dagster.storage.connect import connect
 from ampel_dagster.storage.ledger import Ledger
 from ampel_dagster.storage.offsets import Listeners, Offsets
 from ampel_dagster.storage.outbox import Outbox
+from ampel_dagster.storage.patience import Unbroken, steadily
 from ampel_dagster.storage.points import Points
 from ampel_dagster.storage.records import Configs, Cutouts, Journal, Quarantine
 from ampel_dagster.storage.states import States
 from ampel_dagster.storage.stocks import Stocks
 from ampel_dagster.storage.tickets import Tickets
+
+T = TypeVar("T")
 
 
 class SurveyStore:
@@ -36,15 +39,25 @@ class SurveyStore:
 class Store:
     """One database: verbs by collection, shared by all threads of a process."""
 
-    def __init__(self, client: MongoClient[dict[str, Any]], name: str) -> None:
+    #: Seconds for which a step waits for a server that went away.
+    patience_s = 120.0
+
+    def __init__(
+        self, client: MongoClient[dict[str, Any]], name: str, revive: Callable[[], None] = lambda: None
+    ) -> None:
         self._client = client
+        self._revive = revive
         self.database: DocumentDatabase = client[name]
         self._surveys: dict[str, SurveyStore] = {}
 
     @classmethod
-    def open(cls, uri: str, name: str) -> "Store":
-        """Connect and look whether the server answers. Raises StorageError."""
-        return cls(connect(uri), name)
+    def open(cls, uri: str, name: str, revive: Callable[[], None] = lambda: None) -> "Store":
+        """Connect and look whether the server answers; `revive` may start one that crashed. Raises StorageError."""
+        return cls(connect(uri), name, revive)
+
+    def steadily(self, step: Callable[[Unbroken], T]) -> T:
+        """Do a step that may be repeated, again where the server went away meanwhile: see `patience`."""
+        return steadily(lambda: self._client.admin.command("hello"), step, self.patience_s, self._revive)
 
     def survey(self, survey: str) -> SurveyStore:
         """The collections of a survey."""

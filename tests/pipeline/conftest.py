@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from soundness import faults
 
 from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.alert import Packet
@@ -207,8 +208,8 @@ def receiver() -> Iterator[Receiver]:
     server.server_close()
 
 
-#: What differs from run to run: who wrote a document, and when.
-CIRCUMSTANCES = frozenset({"meta", "ts", "done_ts", "expire", "enriched"})
+#: What differs from run to run: who wrote a document, and when; and beside how many others.
+CIRCUMSTANCES = frozenset({"meta", "ts", "done_ts", "expire", "enriched", "overtaken"})
 #: Arrays that are sets.
 SETS = frozenset({"channel", "tag", "stock", "superseded_by", "member", "alerts"})
 Content = dict[str, dict[Any, dict[str, Any]]]
@@ -251,6 +252,10 @@ class Lab(World):
         return {
             name: {d["_id"]: _plain(d, left_out) for d in self.store.database[name].find()} for name in sorted(names)
         }
+
+    def unsound(self, rules: ChannelRules | Sequence[ChannelRules], **more: bool) -> list[str]:
+        """What is wrong with the documents by themselves, whatever way they came: see `soundness.py`."""
+        return list(faults(self.store, self.instrument, [rules] if isinstance(rules, ChannelRules) else rules, **more))
 
     def wipe(self) -> None:
         """Remove all documents; collections and indexes stay."""

@@ -23,9 +23,8 @@ from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.stock import State, Stock
 from ampel_dagster.model.stream import Stream
-from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
-from ampel_dagster.pipeline.t0_ingest import Ingestion, select
-from ampel_dagster.pipeline.tiers import combine
+from ampel_dagster.pipeline import tiers
+from ampel_dagster.pipeline.t0_ingest import Ingestion
 from ampel_dagster.sources.files import read_file
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.base import AlertFilter, PointUnit, StateUnit, StockUnit, Tied
@@ -142,11 +141,11 @@ def ingest(order: dict[str, Any]) -> None:
     asked = [rules()[channel] for channel in order["channels"]]
     run = RunInfo(order["run"], 1)
     ingestion = Ingestion(store, ZTF(), stream, asked, run, with_states=not order["apart"])
-    write_ahead(select(ingestion, packets), SelectionWriter(ingestion).write)
+    tiers.ingest(ingestion, packets).consume()
     if order["apart"]:
         ledger = store.survey("ztf").ledger
         nights = sorted(ledger.alert.distinct("night"))
-        combine(store, ZTF(), asked, run, ledger.accepted(order["channels"], nights), nights).consume()
+        tiers.combine(store, ZTF(), asked, run, ledger.accepted(order["channels"], nights), nights).consume()
     store.close()
 
 

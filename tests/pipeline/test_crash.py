@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ampel_dagster.storage.batches import LEDGER_KEYS
 from ampel_dagster.testing import encode_packet, make_alert, make_detection, make_limit, write_archive
 
 JD = 2458349.7
@@ -156,10 +157,31 @@ def test_killed_and_started_again_with_other_batches(
     before = lab.raw()
     assert ingest({**order, "run": "once more", "batch_size": size}) == [0]
     assert lab.raw() == before
-    # And what the first run left open is closed by the same packets in the same company.
-    assert "open" in {d["state"] for d in lab.content()["batch"].values()}
-    assert ingest({**order, "run": "at last"}) == [0]
-    assert {d["state"] for d in lab.content()["batch"].values()} == {"done"}
+    # What the first run left open is closed: its packets are accounted for in the batches of the second.
+    batches = lab.content()["batch"].values()
+    assert {d["state"] for d in batches} == {"done"}
+    assert [d["taken_over"] for d in batches if "taken_over" in d] == ["again"]
+    assert sum(d["counts"]["new"] for d in batches) == len(found["ztf.alert"])
+    assert all(d["counts"]["read"] == sum(d["counts"][key] for key in LEDGER_KEYS[1:]) for d in batches)
+
+
+def test_a_batch_left_open_stays_so_until_all_of_it_was_read_by_its_channels(
+    lab: Any, ingest: Ingest, files: list[str]
+) -> None:
+    order = {"paths": files, "channels": ALL_AND_FEW}
+    assert ingest({**order, "run": "killed", "before": 12, "batch_size": 100}) == [KILLED]
+    (left,) = lab.store.batches.left_open()
+    assert sorted((s["source"], s["first"], s["last"]) for s in left["holds"]) == [
+        ("broken.avro", 0, 0),
+        ("made.tar.gz", 0, 6),
+    ]
+    # One channel alone, and one file alone.
+    assert ingest({**order, "channels": ["ALL"], "run": "one channel"}) == [0]
+    assert ingest({**order, "paths": files[:1], "run": "one file"}) == [0]
+    assert [d["_id"] for d in lab.store.batches.left_open()] == [left["_id"]]
+    assert ingest({**order, "run": "all", "batch_size": 1}) == [0]
+    assert lab.store.batches.left_open() == []
+    assert lab.content()["batch"][left["_id"]]["taken_over"] == "all"
 
 
 def test_two_processes_at_once_end_with_the_documents_of_one(lab: Any, ingest: Ingest, data: Path) -> None:
