@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
-from soundness import faults
 
 from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.alert import Packet
@@ -27,6 +26,7 @@ from ampel_dagster.testing import Survey
 from ampel_dagster.units.bound import ChannelRules, Product, Request
 from ampel_dagster.units.t1.simple import SimpleCombiner
 from ampel_dagster.units.t2.light_curve_summary import LightCurveSummary
+from tests.soundness import faults
 
 PRODUCT = Product("summary", LightCurveSummary())
 WRITES = frozenset({"insert", "update", "delete", "findAndModify"})

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import pytest
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
-from soundness import faults
 
 from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.alert import Packet
@@ -34,6 +33,7 @@ from ampel_dagster.testing import encode_packet, make_alert
 from ampel_dagster.units.base import AlertFilter, StateUnit, T1Combiner, T2Return, Tied
 from ampel_dagster.units.bound import ChannelRules, Process, Product, Request
 from ampel_dagster.units.t1.simple import SimpleCombiner
+from tests.soundness import faults
 
 #: Start of an exposure in the night of 2018-08-19.
 JD = 2458349.7

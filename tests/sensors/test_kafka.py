@@ -237,7 +237,7 @@ class TestRun:
 
     def test_run_without_packets(self, make):
         platform = make()
-        with pytest.raises(Exception, match="this run names no packets; give ingest_packets paths: or ranges:"):
+        with pytest.raises(Exception, match="nothing to ingest: give paths, ranges, or ids of records in quarantine"):
             platform.run("ingest", {"ops": {"ingest_packets": {"config": {"survey": "ztf"}}}})
 
 
