@@ -90,6 +90,7 @@ def _report(context: dg.OpExecutionContext, setup: Config, store: Store, survey:
     touched = sorted(interval.ingested.partitions), sorted(interval.computed.partitions)
     for event in partition_events(setup, store, survey, *touched):
         context.log_event(event)
+    store.offsets.merge(survey, context.run_id)
     packets = interval.ingested.counts["read"]
     rates = {"packets": packets, "packets_per_s": round(packets / max(interval.seconds, 1e-9), 1)}
     try:

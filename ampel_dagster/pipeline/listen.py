@@ -79,6 +79,8 @@ class Listener:
             if before and now and now != before:
                 raise UserError(f"run {now[0]} listens to {survey} already; stop it first")
             self._ended.wait(IDLE_S)
+        if before is not None:
+            self._store.offsets.merge(survey, before[0])
         self._heart.start()
         for group, links in self._store.offsets.waiting(survey).items():
             nobody = links[0].owner == "listen" or is_over(group)
@@ -87,6 +89,7 @@ class Listener:
 
     def end(self) -> None:
         """Stop being the one that listens."""
+        self._store.offsets.merge(self._survey, self._run)
         self._ended.set()
         if self._heart.is_alive():
             self._heart.join()

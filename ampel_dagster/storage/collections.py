@@ -47,6 +47,7 @@ INDEXES = (
     Index("batch", ("meta.run",), "partitions that a run touched"),
     Index("offsets", ("survey", "topic", "partition", "epoch", "first"), "the last range of a partition"),
     Index("offsets", ("survey", "state"), "ranges that are to be read"),
+    Index("offsets", ("run",), "ranges that a run has done, to be made one"),
     Index("offsets", ("lost.reason",), "offsets that nobody can read any more"),
     Index("journal", ("stock",), "story of a stock"),
     Index("journal", ("run",), "what a run did"),

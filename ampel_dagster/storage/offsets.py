@@ -91,22 +91,37 @@ class Offsets:
 
     def positions(self, survey: str, partitions: Collection[Partition]) -> dict[Partition, int]:
         """Up to which offset each partition is done without a hole, in its present epoch."""
-        found = {}
-        for partition in partitions:
-            head = self.head(survey, partition)
-            if head is None:
-                continue
-            place = {"topic": partition.topic, "partition": partition.number, "epoch": head.part.epoch}
-            first = self.collection.find_one(
-                {"survey": survey, **place, "state": "planned"}, sort=[("first", 1)], projection={"first": 1}
-            )
-            found[partition] = first["first"] if first else head.part.end
+        heads = {partition: self.head(survey, partition) for partition in partitions}
+        found = {partition: head.part.end for partition, head in heads.items() if head is not None}
+        for links in self.waiting(survey).values():
+            for part in (link.part for link in links):
+                head = heads.get(part.partition)
+                if head is not None and head.part.epoch == part.epoch:
+                    found[part.partition] = min(found[part.partition], part.first)
         return found
+
+    def merge(self, survey: str, run: str) -> None:
+        """Make one document of the ranges that a run has done and that follow each other: `listen` does many.
+
+        The first one grows before the others go: whoever looks meanwhile finds the chain's end where it was.
+        """
+        query = {"survey": survey, "run": run, "state": "done", "lost": {"$exists": False}}
+        order = [("topic", 1), ("partition", 1), ("epoch", 1), ("first", 1)]
+        row: list[Document] = []
+        for d in [*self.collection.find(query).sort(order), None]:
+            if row and d is not None and _follows(row, d):
+                row.append(d)
+                continue
+            if len(row) > 1:
+                end = max(other["end"] for other in row)
+                self.collection.update_one({"_id": row[0]["_id"]}, {"$set": {"end": end}})
+                self.collection.delete_many({"_id": {"$in": [other["_id"] for other in row[1:]]}})
+            row = [d] if d is not None else []
 
     def lost(self, survey: str) -> list[Document]:
         """Offsets that cannot be read any more, the newest first: topic, partition, epoch, first, end, reason, ts."""
         fields = ("topic", "partition", "epoch")
-        found = self.collection.find({"survey": survey, "lost.reason": {"$exists": True}})
+        found = self.collection.find({"survey": survey, "lost.reason": {"$gt": ""}})
         rows = [{**{key: d[key] for key in fields}, **d["lost"]} for d in found]
         return sorted(rows, key=lambda row: (row["ts"], row["topic"], row["partition"]), reverse=True)
 
@@ -140,6 +155,11 @@ class Listeners:
     def leave(self, survey: str, run: str) -> None:
         """A run stops listening."""
         self.collection.delete_one({"_id": survey, "run": run})
+
+
+def _follows(row: Sequence[Document], d: Document) -> bool:
+    place = ("topic", "partition", "epoch")
+    return all(d[key] == row[0][key] for key in place) and d["first"] <= max(other["end"] for other in row)
 
 
 def _id(survey: str, part: OffsetRange) -> int:

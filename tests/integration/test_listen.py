@@ -115,6 +115,23 @@ class TestOne:
         assert run(platform).success
         assert platform.counts()["ztf"]["alert"] == 2
 
+    def test_one_that_was_held_up_stops(self, platform, broker, monkeypatch):
+        """Another one has taken its place meanwhile."""
+        monkeypatch.setattr(listening, "BEAT_S", 0.01)
+        stolen = {"run": "other", "until": datetime(2100, 1, 1, tzinfo=UTC)}
+        turn = listening.Listener.turn
+
+        def held_up(listener):
+            platform.store.listeners.collection.update_one({"_id": "ztf"}, {"$set": stolen})
+            while not listener._robbed:
+                Event().wait(0.01)
+            return turn(listener)
+
+        monkeypatch.setattr(listening.Listener, "turn", held_up)
+        assert not run(platform).success
+        assert "another run listens to ztf by now" in result(platform)
+        assert platform.store.listeners.alive("ztf") == "other"
+
 
 class Scripted:
     """A listener whose turns go as they are written here."""

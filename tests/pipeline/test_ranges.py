@@ -216,6 +216,54 @@ class TestGroups:
         assert found == ["alerts/0:0-5", "alerts/2:0-5", "alerts/1:0-5"]
 
 
+class TestMerging:
+    """Of what one run did in a row one range is made."""
+
+    def chain(self, store):
+        rows = by_partition(store.offsets.collection.find())
+        return {str(p): [(row["first"], row["end"], row["state"]) for row in found] for p, found in rows.items()}
+
+    def test_ranges_in_a_row(self, planned, store):
+        for high in (3, 6, 9, 12):
+            planned(mark(0, high), mark(0, high, ONE), owner="listen")
+        store.offsets.done("ztf", map(OffsetRange.parse, ["alerts/0:0-3", "alerts/0:3-6", "alerts/1:0-3"]), "mine")
+        store.offsets.done("ztf", [OffsetRange.parse("alerts/1:3-6")], "another's")
+        store.offsets.done("ztf", [OffsetRange.parse("alerts/1:6-9")], "mine")
+        before = store.offsets.positions("ztf", [ZERO, ONE])
+        for _ in range(2):
+            store.offsets.merge("ztf", "mine")
+            assert self.chain(store) == {
+                "alerts/0": [(0, 6, "done"), (6, 9, "planned"), (9, 12, "planned")],
+                "alerts/1": [(0, 3, "done"), (3, 6, "done"), (6, 9, "done"), (9, 12, "planned")],
+            }
+        assert store.offsets.positions("ztf", [ZERO, ONE]) == before == {ZERO: 6, ONE: 9}
+
+    def test_the_end_of_the_chain_stays(self, planned, store):
+        for high in (3, 6, 9):
+            planned(mark(0, high), owner="listen")
+        finish(store, "alerts/0:0-3", "alerts/0:3-6", "alerts/0:6-9")
+        store.offsets.merge("ztf", "run")
+        assert self.chain(store) == {"alerts/0": [(0, 9, "done")]}
+        assert planned(mark(0, 12))[1] == ["alerts/0:9-12"]
+
+    def test_a_merging_that_was_killed_is_finished(self, planned, store):
+        for high in (3, 6, 9):
+            planned(mark(0, high), owner="listen")
+        finish(store, "alerts/0:0-3", "alerts/0:3-6", "alerts/0:6-9")
+        store.offsets.collection.update_one({"first": 0}, {"$set": {"end": 9}})
+        assert planned(mark(0, 12))[1] == ["alerts/0:9-12"]
+        store.offsets.merge("ztf", "run")
+        assert self.chain(store) == {"alerts/0": [(0, 9, "done"), (9, 12, "planned")]}
+
+    def test_losses_stay_as_they_are(self, planned, store):
+        planned(mark(0, 3), owner="listen")
+        planned(mark(0, 6), owner="listen")
+        store.offsets.lose("ztf", OffsetRange.parse("alerts/0:3-6"), Lost(3, 4, "EXPIRED"))
+        finish(store, "alerts/0:0-3", "alerts/0:3-6")
+        store.offsets.merge("ztf", "run")
+        assert self.chain(store) == {"alerts/0": [(0, 3, "done"), (3, 6, "done")]}
+
+
 class TestListeners:
     def test_one_at_a_time(self, store):
         assert store.listeners.alive("ztf") is None

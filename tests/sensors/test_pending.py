@@ -65,6 +65,14 @@ class TestPending:
         active(platform, job, dg.DagsterRunStatus[status])
         assert len(look(platform, "pending_tickets")[0]) == 1
 
+    def test_a_run_listens(self, platform, look):
+        """It takes up the tickets of its survey itself; many are open for a moment all the time."""
+        platform.ztf.tickets.reset({})
+        platform.store.listeners.beat("ztf", "listener", 60)
+        assert look(platform, "pending_tickets")[2] == "no ticket is pending"
+        platform.store.listeners.leave("ztf", "listener")
+        assert len(look(platform, "pending_tickets")[0]) == 1
+
     def test_run_that_was_killed(self, platform, look, monkeypatch):
         """Nobody records its end: it must not keep tickets waiting for ever."""
         platform.ztf.tickets.reset({})
