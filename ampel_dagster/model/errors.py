@@ -8,7 +8,8 @@
     │   ├── StorageError     the database cannot be reached, or refuses
     │   └── SourceError      a live stream cannot be reached, or refuses
     ├── AlertFormatError     a packet cannot be read; becomes a quarantine record
-    └── UndeclaredReadError  a filter reads what it said it would not; becomes a verdict
+    ├── UndeclaredReadError  a filter reads what it said it would not; becomes a verdict
+    └── TryLaterError        a unit cannot compute now; becomes a ticket that is due later
 
 What goes wrong with one document is no exception: it is data (a `DocumentCode`, a quarantine record).
 """
@@ -47,6 +48,18 @@ class AlertFormatError(AmpelError):
 
 class UndeclaredReadError(AmpelError):
     """A filter that declares ``needs = "candidate"`` reads the rest of the alert."""
+
+
+class TryLaterError(AmpelError):
+    """A T2 unit raises it where computing later may help, as when a service does not answer.
+
+    The ticket is taken up again after `after_s` seconds (None: a time that doubles with each attempt), until the
+    product's attempts are used up.
+    """
+
+    def __init__(self, message: str, after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.after_s = after_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,8 @@ class _Dependencies:
 
     def __init__(self, augmentation: Augmentation, product: Product, batch: Sequence[Ticket]) -> None:
         self._required = product.requires
+        units = Counter(type(required.unit).__name__ for required in product.requires)
+        self._alone = {name for name, n in units.items() if n == 1}
         inputs = {ticket.input for ticket in batch} | {ticket.stock for ticket in batch}
         ids = [required.id for required in self._required]
         self._found = augmentation.survey.tickets.results(ids, inputs) if ids else {}
@@ -200,7 +202,9 @@ class _Dependencies:
                 return DocumentCode.PENDING_DEPENDENCY
             if document["code"] < 0:
                 return DocumentCode.FAILED_DEPENDENCY
-            bodies[type(required.unit).__name__] = document["result"]
+            bodies[required.name] = document["result"]
+            if type(required.unit).__name__ in self._alone:
+                bodies[type(required.unit).__name__] = document["result"]
         return bodies
 
 

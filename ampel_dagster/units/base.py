@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ampel_dagster.model.alert import Alert
@@ -21,7 +22,8 @@ from ampel_dagster.model.result import UnitResult
 from ampel_dagster.model.stock import State, Stock
 from ampel_dagster.model.view import Artefact, ReactionContext, TransientView
 
-#: Bodies of the results that a tied unit builds upon, by the name of the unit that computed them.
+#: Bodies of the results that a tied unit builds upon: by the name of the product, and by the name of the unit that
+#: computed them where only one of the required products is of that unit.
 Tied = Mapping[str, Mapping[str, Any]]
 T2Return = Mapping[str, Any] | UnitResult
 #: What of an alert a filter reads.
@@ -101,8 +103,15 @@ class T1Combiner(Unit, ABC):
 class T2Unit(Unit, ABC):
     """Base of the four kinds of T2 units."""
 
-    #: Names of the units whose results of the same state (or stock) this one builds upon.
-    requires: ClassVar[tuple[str, ...]] = ()
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Names of the units whose results of the same state (or stock) this one builds upon.
+
+        A property, as it may depend on the configuration; a unit for which it does not may declare
+        ``requires: ClassVar[tuple[str, ...]] = ("RedshiftDigest",)`` instead. A product may require more than its unit
+        asks for: their results are in `tied` too, by the name of the product.
+        """
+        return ()
 
     def data_versions(self) -> Mapping[str, str]:
         """Content hashes, by name, of the data from outside that results depend on; kept with each result."""
@@ -149,6 +158,21 @@ class LightCurveUnit(T2Unit):
     @abstractmethod
     def process(self, light_curve: LightCurve, tied: Tied) -> T2Return:
         """Compute on one light curve, which is sorted by time and may hold no detection at all."""
+
+    def process_batch(self, points: pd.DataFrame, tied: Sequence[Tied]) -> Sequence[T2Return]:
+        """Compute on many light curves at once; a unit for which this is faster may offer it beside `process`.
+
+        `points` has one row a point: its column `curve` says of which light curve (0 … n − 1, in order), the others are
+        those of `LightCurve`, sorted by time within a curve. A curve without points has no rows. `tied` holds one entry
+        a curve. Returns one result a curve, equal to what `process` makes of it alone. Where it raises, or returns
+        something else, the curves are computed one by one: a bad one costs itself only.
+        """
+        raise NotImplementedError
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the unit offers `process_batch`."""
+        return type(self).process_batch is not LightCurveUnit.process_batch
 
 
 class ReactionUnit(Unit, ABC):

@@ -251,7 +251,8 @@ class Second(StateUnit):
     requires: ClassVar[tuple[str, ...]] = ("First",)
 
     def process(self, state: State, points: Sequence[DataPoint], tied: Tied) -> T2Return:
-        return {"same": tied["First"]["link"] == state.link, "names": sorted(tied)}
+        by_unit, by_product = tied["First"]["link"], tied["one"]["link"]
+        return {"same": by_unit == by_product == state.link, "names": sorted(tied)}
 
 
 class Failing(First):
@@ -259,6 +260,7 @@ class Failing(First):
         raise ValueError("no")
 
 
+TIED = {"same": True, "names": ["First", "one"]}
 FIRST = Product("one", First())
 SECOND = Product("two", Second(), (FIRST,))
 
@@ -269,7 +271,7 @@ def test_tied_unit_gets_the_result_of_the_same_state(world: Any) -> None:
     )
     world.compute(FIRST, SECOND)
     assert [d["code"] for d in world.t2(FIRST)] == [0, 0, 0]
-    assert [d["result"] for d in world.t2(SECOND)] == [{"same": True, "names": ["First"]}] * 3
+    assert [d["result"] for d in world.t2(SECOND)] == [TIED] * 3
 
 
 @pytest.mark.parametrize("size", [1, 2, 500])
@@ -295,7 +297,7 @@ def test_tied_unit_waits_for_a_result_that_another_worker_is_at(world: Any) -> N
     world.ztf.tickets.release(held, DocumentCode.NEW)
     world.compute(FIRST)
     world.compute(SECOND)
-    assert world.t2(SECOND)[0]["result"] == {"same": True, "names": ["First"]}
+    assert world.t2(SECOND)[0]["result"] == TIED
 
 
 def test_tied_unit_is_not_called_where_the_other_failed(world: Any) -> None:
