@@ -48,7 +48,7 @@ class Transient:
         columns = ("product", "unit", "version", "code", "input", "night", "result")
         rows = [
             {key: d.get(key) for key in columns} | {"run": d["meta"]["run"], "ts": d["meta"]["ts"]}
-            for d in self._survey.tickets.of_stock(self.stock.id)
+            for d in self._survey.t2_of_stock(self.stock.id)
         ]
         return pd.DataFrame(rows, columns=[*columns, "run", "ts"])
 

@@ -9,7 +9,7 @@ from ampel_dagster.config.load import Config
 from ampel_dagster.model.codes import OPEN
 from ampel_dagster.storage.audit import LedgerReport, future_points, ledger, left_out, reasons_text
 from ampel_dagster.storage.batches import LEDGER_KEYS
-from ampel_dagster.storage.figures import codes_of
+from ampel_dagster.storage.figures import codes_of, t2_codes
 from ampel_dagster.storage.store import SurveyStore
 from ampel_dagster.units.bound import Product
 from resources.metadata import markdown_table
@@ -121,7 +121,7 @@ def _codes(
     channels, nights = _partitions(context, config)
     if nights:
         return codes_of(survey, product.id, channels, nights)
-    return survey.tickets.count_by_code({"product_id": product.id}).get(product.id, {})
+    return t2_codes(survey, {"product_id": product.id}, "product_id").get(product.id, {})
 
 
 def _partitions(context: dg.AssetCheckExecutionContext, config: Config) -> tuple[Sequence[str], Sequence[str]]:

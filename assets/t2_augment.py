@@ -35,6 +35,12 @@ def t2_asset(config: Config, survey: str, product: Product) -> dg.AssetsDefiniti
         run = begin(context, config, mongo.store, "archive")
         where = in_partitions(channels, nights)
         instrument, reactions = config.instrument(survey), config.reactions
-        return dg.Output(tiers.compute(Augmentation(mongo.store, instrument, [product], run, where, reactions)))
+        return dg.Output(
+            tiers.compute(
+                Augmentation(
+                    mongo.store, instrument, [product], run, where, reactions, known=config.products_of(survey)
+                )
+            )
+        )
 
     return t2

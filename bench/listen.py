@@ -101,7 +101,7 @@ def measure(options: argparse.Namespace, folder: Path, file: Path, uri: str) -> 
         before, mongod = process.cpu_times(), mongod_cpu(uri)
         sent, late = produce(producer, topics, file, options.rate)
         wait(lambda: store.survey("ztf").ledger.alert.estimated_document_count() >= len(sent), listener, folder / "log")
-        wait(lambda: store.survey("ztf").tickets.collection.count_documents({"code": {"$lt": 0}}) == 0, listener)
+        wait(lambda: store.survey("ztf").tickets.collection.count_documents({}) == 0, listener)
         after, mongod = process.cpu_times(), mongod_cpu(uri) - mongod
         rss = process.memory_info().rss
         lost = sum(row["end"] - row["first"] for row in store.offsets.lost("ztf"))
@@ -146,7 +146,7 @@ def latencies(store: Store, sent: dict[int, float]) -> list[float]:
     """Seconds from packet to the last of the results on its first state."""
     survey = store.survey("ztf")
     ready: dict[int, float] = {}
-    for d in survey.tickets.collection.find({"link": {"$exists": True}}, {"link": 1, "body.ts": 1}):
+    for d in survey.results.collection.find({"link": {"$exists": True}}, {"link": 1, "body.ts": 1}):
         ready[d["link"]] = max(ready.get(d["link"], 0.0), d["body"][0]["ts"].timestamp())
     first: dict[int, float] = {}
     for d in survey.states.collection.find({}, {"alerts": 1}):

@@ -25,10 +25,10 @@ def pending_sensor(config: Config, job: dg.JobDefinition) -> dg.SensorDefinition
         for survey in config.surveys:
             if mongo.store.listeners.alive(survey):
                 continue  # it takes up the tickets of its survey
-            products = {product.id: product.name for product in config.products_of(survey)}
-            pending |= {
-                f"{survey}/{k}": n for k, n in mongo.store.survey(survey).tickets.pending(products).items() if n
-            }
+            products = {product.id: product for product in config.products_of(survey)}
+            required = {id_: [base.id for base in product.requires] for id_, product in products.items()}
+            found = mongo.store.survey(survey).tickets.pending(required)
+            pending |= {f"{survey}/{products[id_].name}": n for id_, n in found.items() if n}
         if not pending:
             return dg.SkipReason("no ticket is pending")
         return dg.RunRequest(tags={"ampel/pending": ", ".join(f"{name}: {n}" for name, n in pending.items())})

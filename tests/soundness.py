@@ -24,7 +24,7 @@ def faults(
         return {d["_id"]: d for d in database[name].find()}
 
     points, alerts = all_of("ztf.t0"), all_of("ztf.alert")
-    stocks, tickets = all_of("ztf.stock"), list(database["ztf.t2"].find())
+    stocks, tickets = all_of("ztf.stock"), [*database["ztf.t2"].find(), *database["ztf.ticket"].find()]
     by_stock: dict[int, list[Mapping[str, Any]]] = {}
     for point in points.values():
         for stock in point["stock"]:

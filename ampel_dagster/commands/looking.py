@@ -183,7 +183,7 @@ def provenance(name: str) -> None:
         for d in found.states.of_stock(stock.id):
             states.add(f"link {d['_id']}: {len(d['dps'])} datapoints up to jd {d['jd']:.5f}, {_meta(d['meta'])}")
         results = tree.add("results")
-        for d in found.tickets.of_stock(stock.id):
+        for d in found.t2_of_stock(stock.id):
             _add_result(results, d)
         reactions = tree.add("reactions")
         for d in current.store.outbox.of_stock(survey, stock.id):
@@ -206,7 +206,8 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
 
 
 def _add_result(tree: Tree, d: Document) -> None:
-    head = f"{d['product']} = {d['unit']} version {d['version']} on {d['input']}: {code_name(d['code'])}"
+    unit = f" = {d['unit']} version {d['version']}" if "unit" in d else ""
+    head = f"{d['product']}{unit} on {d['input']}: {code_name(d['code'])}"
     branch = tree.add(f"{head} (t2 {d['_id']}), {_meta(d['meta'])}")
     for key, value in (d.get("result") or {}).items():
         branch.add(escape(f"{key}: {json.dumps(value, default=str)}"))

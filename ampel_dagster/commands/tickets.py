@@ -11,6 +11,7 @@ from ampel_dagster.model.codes import code_name
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.pipeline.t2_augment import status as t2_status
 from ampel_dagster.storage.collections import Document
+from ampel_dagster.storage.figures import t2_codes
 from ampel_dagster.storage.tickets import in_partitions
 
 
@@ -46,7 +47,7 @@ def reset(
         config = current.config
         owner = find_stock(config, current.store, stock) if stock is not None else None
         survey = survey_of(config, survey or (owner[0] if owner else None))
-        tickets = current.store.survey(survey).tickets
+        found = current.store.survey(survey)
         where: Document = {}
         if product is not None:
             known("product", [product], list(config.products))
@@ -57,10 +58,10 @@ def reset(
             where["stock"] = owner[1].id
         if night is not None:
             where |= in_partitions(list(config.channels), [night])
-        number = tickets.collection.count_documents(where)
+        number = sum(sum(codes.values()) for codes in t2_codes(found, where, "product_id").values())
         if not number:
             out.print("no document is like that")
             return
         if not yes and not click.confirm(f"Compute {number} documents again?"):
             return
-        console.print(f"{tickets.reset(where)} documents are tickets again; the next T2 run takes them up")
+        console.print(f"{found.tickets.reset(where)} documents are tickets again; the next T2 run takes them up")

@@ -16,7 +16,7 @@ from ampel_dagster.model.errors import Problem
 from ampel_dagster.model.stream import Stream
 from ampel_dagster.model.view import VIEW_FIELDS
 from ampel_dagster.units.base import AlertFilter, ReactionUnit, T1Combiner, T2Unit, Unit
-from ampel_dagster.units.bound import Channel, ChannelRules, Gate, Process, Product, Request, Trigger
+from ampel_dagster.units.bound import Channel, ChannelRules, Gate, Limits, Process, Product, Request, Trigger
 from ampel_dagster.units.registry import find_unit
 
 U = TypeVar("U", bound=Unit)
@@ -25,6 +25,18 @@ ChannelFile = tuple[ChannelSpec, Mapping[str, SurveySpec]]
 
 def _rights(instrument: type[Instrument]) -> set[str]:
     return {*instrument.rights, *instrument.public_access}
+
+
+def _limits(spec: ProductSpec) -> Limits:
+    return Limits(
+        isolate=spec.isolate,
+        processes=spec.processes or 1,
+        time_limit_s=spec.time_limit_s,
+        memory_limit_mb=spec.memory_limit_mb,
+        attempts=spec.attempts,
+        retry_after_s=spec.retry_after_s,
+        batch=spec.batch,
+    )
 
 
 class Builder:
@@ -100,7 +112,7 @@ class Builder:
                 remedy = f"name one product of unit {wanted} under requires:"
                 self._problem(file, "requires", f"{spec.unit} builds upon {wanted}", remedy)
                 return None
-        product = Product(name, unit, tuple(required))
+        product = Product(name, unit, tuple(required), _limits(spec))
         wrong = [base for base in required if not (base.of_stock or base.input_kind == product.input_kind)]
         for base in wrong:
             message = f"{base.name} is computed from {base.input_kind}s, {name} from {product.input_kind}s"

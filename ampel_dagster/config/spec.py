@@ -1,9 +1,9 @@
 """The forms of the YAML files, as a user writes them."""
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from ampel_dagster.config.clock import check_cron, check_timezone
 from ampel_dagster.model.selection import Select
@@ -77,6 +77,20 @@ class ProductSpec(Spec):
     unit: str
     config: dict[str, Any] = Field(default_factory=dict)
     requires: tuple[Name, ...] = Field((), description="products that it builds upon, by name")
+    isolate: bool = Field(False, description="compute in processes of their own: a crash costs its own document only")
+    processes: int | None = Field(None, ge=1, le=256, description="number of these processes; needs isolate")
+    time_limit_s: float | None = Field(None, gt=0, description="time that a document may take; needs isolate")
+    memory_limit_mb: float | None = Field(None, gt=0, description="memory that a document may take; needs isolate")
+    attempts: int = Field(5, ge=1, le=100, description="attempts after which a ticket is given up")
+    retry_after_s: float = Field(30.0, gt=0, description="time until the second attempt; doubles with each one")
+    batch: int | None = Field(None, ge=1, le=10_000, description="tickets that are taken and held in memory at once")
+
+    @model_validator(mode="after")
+    def _needs_isolation(self) -> Self:
+        limited = [key for key in ("processes", "time_limit_s", "memory_limit_mb") if getattr(self, key) is not None]
+        if limited and not self.isolate:
+            raise ValueError(f"{limited[0]} needs processes of their own: add isolate: true")
+        return self
 
 
 class TriggerSpec(Spec):

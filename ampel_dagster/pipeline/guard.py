@@ -4,7 +4,8 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from ampel_dagster.model.errors import AlertFormatError
+from ampel_dagster.model.codes import DocumentCode
+from ampel_dagster.model.errors import AlertFormatError, TryLaterError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -17,6 +18,10 @@ class Failure(NamedTuple):
 
     message: str
     traceback: str
+    #: RERUN_REQUESTED where the unit wants to be called later (TryLaterError).
+    code: DocumentCode = DocumentCode.EXCEPTION
+    #: Seconds until then; None: as long as usual.
+    after_s: float | None = None
 
 
 def guarded(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | Failure:
@@ -28,6 +33,8 @@ def guarded(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | Fail
         return call(*args, **kwargs)
     except AlertFormatError:
         raise
+    except TryLaterError as later:
+        return Failure(plain_text(str(later))[:1000], "", DocumentCode.RERUN_REQUESTED, later.after_s)
     except Exception as error:  # noqa: BLE001  # units are foreign code
         return Failure(
             plain_text(f"{type(error).__name__}: {error}")[:1000], plain_text(traceback.format_exc())[-_KEPT:]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ampel_dagster.instruments.base import Instrument
+from ampel_dagster.model.codes import DocumentCode
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.ids import hash_ints, state_link
 from ampel_dagster.model.stock import State
@@ -284,7 +285,9 @@ def _write_states(survey: SurveyStore, found: Combination, meta: Meta) -> int:
 
 def _write_tickets(survey: SurveyStore, found: Combination, meta: Meta) -> int:
     tickets = survey.tickets
+    # In this order: a ticket that becomes a result between the two is seen.
     there = tickets.known(found.tickets)
+    there |= survey.results.known([id_ for id_ in found.tickets if id_ not in there])
     new = [_ticket_document(id_, t, meta) for id_, t in found.tickets.items() if id_ not in there]
     duplicates = tickets.insert(new)
     renewed = [id_ for id_ in there if id_ in found.renewed]
@@ -297,7 +300,10 @@ def _write_tickets(survey: SurveyStore, found: Combination, meta: Meta) -> int:
         if not found.tickets[id_].product.of_state
     }
     tickets.add_members(_grouped({id_: m for id_, m in members.items() if m}))
-    tickets.request_rerun(renewed)
+    if renewed:
+        # Whoever is at it has read the stock as it was before. What keeps killing workers stays given up.
+        tickets.take_back(renewed)
+        tickets.request_rerun({"_id": {"$in": renewed}, "code": {"$ne": DocumentCode.TOO_MANY_TRIALS.value}})
     return len(new) - len(duplicates)
 
 
@@ -327,13 +333,10 @@ def _ticket_document(id_: int, ticket: TicketDraft, meta: Meta) -> dict[str, Any
         "_id": id_,
         "product": product.name,
         "product_id": product.id,
-        "unit": type(product.unit).__name__,
-        "version": product.version,
         "stock": ticket.stock,
         "input": ticket.input,
         "channel": sorted(ticket.channels),
-        "code": -1,
-        "body": [],
+        "code": DocumentCode.NEW.value,
         "attempts": 0,
         "meta": meta,
     }

@@ -149,7 +149,7 @@ class _Loader:
         fields = {"product": 1, "unit": 1, "version": 1, "code": 1, "result": 1, "input": 1, "channel": 1}
         return {
             id_: _result(d, self._products[d["product_id"]].name)
-            for id_, d in self._survey.tickets.by_id(ids, {**fields, "product_id": 1, **_ELEMENT}).items()
+            for id_, d in self._survey.results.by_id(ids, {**fields, "product_id": 1, **_ELEMENT}).items()
             if d.get("result") is not None and self._rules.channel in d["channel"]
         }
 

@@ -12,7 +12,7 @@ DocumentCollection = Collection[Document]
 DocumentDatabase = Database[Document]
 
 #: Collections that each survey has under its own name: ``ztf.alert`` …
-SURVEY_COLLECTIONS = ("alert", "rejected", "stock", "t0", "t1", "t2", "cutout")
+SURVEY_COLLECTIONS = ("alert", "rejected", "stock", "t0", "t1", "ticket", "t2", "cutout")
 #: Collections across surveys.
 COMMON_COLLECTIONS = ("batch", "offsets", "listener", "journal", "quarantine", "activation", "t3", "config")
 
@@ -36,7 +36,9 @@ INDEXES = (
     Index("t0", ("stock",), "datapoints of a stock, for its states"),
     Index("t1", ("stock",), "history of states of a stock"),
     Index("t1", ("night", "channel"), "states of a night, for frames and digests"),
-    Index("t2", ("product_id", "code", "night"), "tickets to claim, counts by code"),
+    Index("ticket", ("product_id", "code", "night"), "tickets to claim, counts by code"),
+    Index("ticket", ("stock",), "what a stock still waits for: reactions, provenance"),
+    Index("t2", ("product_id", "code"), "counts by code, results to compute again"),
     Index("t2", ("stock",), "results of a stock: views, provenance"),
     Index("t2", ("night", "channel"), "results of a night, for frames and digests"),
     Index("t2", ("member",), "point and stock results of a channel and night"),

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ampel_dagster.model.codes import DocumentCode
 from ampel_dagster.model.ids import hash_ints
+from ampel_dagster.model.run import utc_now
 from ampel_dagster.storage.collections import Document
 from ampel_dagster.storage.store import Store, SurveyStore
 from ampel_dagster.storage.tickets import in_partitions
@@ -38,7 +40,7 @@ def survey_counts(survey: SurveyStore, products: Mapping[int, str]) -> dict[str,
             "superseded": t0.count_documents({"tag": "SUPERSEDED"}),
         },
         "t1": {"total": dps[0]["n"] if dps else 0, "dps": dps[0]["dps"] if dps else 0},
-        "t2": _named(survey.tickets.count_by_code(), products),
+        "t2": _named(t2_codes(survey, {}, "product_id"), products),
         "cutout": survey.cutouts.collection.count_documents({}),
     }
 
@@ -94,29 +96,45 @@ def result_figures(survey: SurveyStore, product_id: int, channel: str, night: st
     """Results of a product for a channel and night: their codes and content, not when they were made."""
     figures = Figures()
     query = {"product_id": product_id, **in_partitions([channel], [night])}
-    for d in survey.tickets.collection.find(query, {"code": 1, "digest": 1}):
-        figures.add(d["_id"], d["code"], d.get("digest", 0))
+    for d in survey.results.collection.find(query, {"code": 1, "digest": 1}):
+        figures.add(d["_id"], d["code"], d["digest"])
+    for d in survey.tickets.collection.find({**query, "again": None}, {"_id": 1}):
+        figures.add(d["_id"], DocumentCode.NEW.value, 0)  # whatever it waits for: it has no result
     return figures
 
 
 def codes_of(survey: SurveyStore, product_id: int, channels: Sequence[str], nights: Sequence[str]) -> dict[int, int]:
     """Number of documents by code, for a product's partitions."""
     where: Document = {"product_id": product_id, **in_partitions(channels, nights)}
-    return survey.tickets.count_by_code(where).get(product_id, {})
+    return t2_codes(survey, where, "product_id").get(product_id, {})
+
+
+def t2_codes(survey: SurveyStore, where: Document, by: str) -> dict[Any, dict[int, int]]:
+    """Number of T2 documents by a field and code: results, and tickets that have none yet.
+
+    A ticket that a worker has counts as RUNNING; a result that is to be computed again has the code that says so.
+    """
+    held = {"$cond": [{"$gt": ["$lease.until", utc_now()]}, DocumentCode.RUNNING.value, "$code"]}
+    found: dict[Any, dict[int, int]] = {}
+    for collection, more, code in (
+        (survey.results.collection, {}, "$code"),
+        (survey.tickets.collection, {"again": None}, held),
+    ):
+        group = {"_id": {"by": f"${by}", "code": code}, "n": {"$sum": 1}}
+        for d in collection.aggregate([{"$match": {**where, **more}}, {"$group": group}]):
+            codes = found.setdefault(d["_id"]["by"], {})
+            codes[d["_id"]["code"]] = codes.get(d["_id"]["code"], 0) + d["n"]
+    return found
 
 
 def channel_counts(store: Store, survey: SurveyStore, channel: str) -> dict[str, Any]:
     """Documents that a channel has, by collection; T2 by product and code."""
     own = {"channel": channel}
-    stages: list[Document] = [{"$match": own}, {"$group": {"_id": {"p": "$product", "c": "$code"}, "n": {"$sum": 1}}}]
-    t2: dict[str, dict[int, int]] = {}
-    for d in survey.tickets.collection.aggregate(stages):
-        t2.setdefault(d["_id"]["p"], {})[d["_id"]["c"]] = d["n"]
     return {
         "alert": survey.ledger.alert.count_documents(own),
         "stock": survey.stocks.collection.count_documents(own),
         "t1": survey.states.collection.count_documents(own),
-        "t2": t2,
+        "t2": t2_codes(survey, own, "product"),
         "t3": store.outbox.collection.count_documents({**own, "survey": survey.survey}),
     }
 

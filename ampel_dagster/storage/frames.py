@@ -38,7 +38,7 @@ def result_rows(
 ) -> Iterator[dict[str, Any]]:
     """One row a result and channel: who and what it is about, its code, and the result's fields with dots."""
     query = {"product": product, **in_partitions(channels, nights)}
-    for d in survey.tickets.collection.find(query).sort([("stock", 1), ("_id", 1)]):
+    for d in survey.results.collection.find(query).sort([("stock", 1), ("_id", 1)]):
         for channel in channels:
             if channel in d["channel"]:
                 row = {"t2": d["_id"], "stock": d["stock"], "input": d["input"], "channel": channel, "code": d["code"]}

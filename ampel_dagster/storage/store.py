@@ -16,9 +16,10 @@ from ampel_dagster.storage.outbox import Outbox
 from ampel_dagster.storage.patience import Unbroken, steadily
 from ampel_dagster.storage.points import Points
 from ampel_dagster.storage.records import Configs, Cutouts, Journal, Quarantine
+from ampel_dagster.storage.results import Results
 from ampel_dagster.storage.states import States
 from ampel_dagster.storage.stocks import Stocks
-from ampel_dagster.storage.tickets import Tickets
+from ampel_dagster.storage.tickets import Tickets, code_now
 
 T = TypeVar("T")
 
@@ -32,8 +33,15 @@ class SurveyStore:
         self.stocks = Stocks(database[f"{survey}.stock"], survey)
         self.points = Points(database[f"{survey}.t0"])
         self.states = States(database[f"{survey}.t1"], survey)
-        self.tickets = Tickets(database[f"{survey}.t2"])
+        self.results = Results(database[f"{survey}.t2"])
+        self.tickets = Tickets(database[f"{survey}.ticket"], self.results)
         self.cutouts = Cutouts(database[f"{survey}.cutout"])
+
+    def t2_of_stock(self, stock: int) -> list[dict[str, Any]]:
+        """T2 documents of a stock: its results, and the tickets that have none yet."""
+        found = self.results.of_stock(stock)
+        waiting = [{**d, "code": code_now(d)} for d in self.tickets.of_stock(stock) if not d.get("again")]
+        return sorted([*found, *waiting], key=lambda d: (d["product"], d["_id"]))
 
 
 class Store:

@@ -1,75 +1,31 @@
-"""T2 documents: tickets that wait, and the results that they become."""
+"""T2 tickets: what is to be computed. A ticket is made by T1 and vanishes when its result is written.
+
+Claiming a batch marks it with a lease and leaves everything else as it is; finishing inserts the results and deletes
+the tickets. (Measured: a third of what it costs to turn tickets into results in place, see `docs/decisions.md`.)
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from secrets import randbits
-from typing import Any, NamedTuple
 
 from pymongo import UpdateOne
 
-from ampel_dagster.model.codes import CLAIMABLE, OPEN, DocumentCode
+from ampel_dagster.model.codes import CLAIMABLE, DocumentCode
 from ampel_dagster.model.run import utc_now
+from ampel_dagster.model.ticket import Outcome, Postponed, Ticket
 from ampel_dagster.storage.collections import Document, DocumentCollection
-from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing, update_acceptable
+from ampel_dagster.storage.results import Results
+from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing, update_each
 
-_CLAIMED = {
-    "stock": 1,
-    "input": 1,
-    "channel": 1,
-    "night": 1,
-    "member": 1,
-    "attempts": 1,
-    "body.version": 1,
-    "link": 1,
-    "digest": 1,
-    "lease.token": 1,
-}
-#: Codes that a new alert of the stock changes nothing about: it waits already, or keeps killing workers.
-_NOT_TO_RENEW = [code.value for code in (*CLAIMABLE, DocumentCode.TOO_MANY_TRIALS)]
-
-
-class Ticket(NamedTuple):
-    """A ticket that this worker holds."""
-
-    id: int
-    stock: int
-    #: Link of a state, id of a datapoint, or the stock itself.
-    input: int
-    #: State in whose course the ticket was made; 0 for stock products.
-    link: int
-    channel: tuple[str, ...]
-    nights: tuple[str, ...]
-    attempts: int
-    #: Versions of the unit for which results are kept.
-    versions: tuple[str, ...]
-    #: Digest of what is stored, 0 if nothing is.
-    digest: int
-    #: Names the claim; what is written without it any more comes from a worker that was thought dead.
-    token: int
-
-
-class Outcome(NamedTuple):
-    """How one ticket fared."""
-
-    ticket: Ticket
-    code: int
-    #: The result, None where there is none.
-    result: Mapping[str, Any] | None
-    #: Hash of code and result.
-    digest: int
-    #: Message and traceback of what went wrong.
-    error: Mapping[str, str] | None
-    tags: tuple[str, ...]
-    #: Note for the journal.
-    note: Any
-    duration_s: float
+_CLAIMABLE = [code.value for code in CLAIMABLE]
 
 
 class Tickets:
-    """Verbs on the T2 documents of one survey."""
+    """Verbs on the tickets of one survey."""
 
-    def __init__(self, collection: DocumentCollection) -> None:
+    def __init__(self, collection: DocumentCollection, results: Results) -> None:
         self.collection = collection
+        self._results = results
 
     def known(self, ids: Iterable[int]) -> dict[int, tuple[frozenset[str], frozenset[str]]]:
         """(channels, members) of the tickets that are there, by id."""
@@ -81,23 +37,41 @@ class Tickets:
         return insert_missing(self.collection, documents)
 
     def add_channels(self, additions: Additions) -> int:
-        """Let channels share tickets that are there."""
-        return add_to_sets(self.collection, "channel", additions)
+        """Let channels share tickets, or the results that they have become; the order matters, see `finish`."""
+        return add_to_sets(self.collection, "channel", additions) + self._results.add_channels(additions)
 
     def add_members(self, additions: Additions) -> int:
-        """Record for which channels and nights point and stock tickets count."""
-        return add_to_sets(self.collection, "member", additions)
+        """Record for which channels and nights point and stock tickets count, or their results."""
+        return add_to_sets(self.collection, "member", additions) + self._results.add_members(additions)
 
-    def request_rerun(self, ids: Sequence[int]) -> int:
-        """Queue tickets again (stock products after a new alert); the last valid result stays readable.
+    def request_rerun(self, where: Document) -> int:
+        """Make tickets of results; what is valid stays readable until the new result comes.
 
-        Also those that a worker holds: it has read the stock as it was before, and loses its claim.
+        Tickets that a worker holds are taken from it: it has read the input as it was before.
         """
-        if not ids:
-            return 0
-        query = {"_id": {"$in": list(ids)}, "code": {"$nin": _NOT_TO_RENEW}}
-        change = {"$set": {"code": DocumentCode.RERUN_REQUESTED.value, "attempts": 0}, "$unset": {"lease": ""}}
-        return self.collection.update_many(query, change).modified_count
+        number = 0
+        for documents in self._results.to_rerun(where):
+            ids = [d["_id"] for d in documents]
+            self._results.mark(ids, DocumentCode.RERUN_REQUESTED)
+            held = insert_missing(self.collection, documents)
+            if held:
+                change = {"$set": {"attempts": 0, "again": True}, "$unset": {"lease": "", "due": ""}}
+                self.collection.update_many({"_id": {"$in": list(held)}}, change)
+            number += len(ids)
+        return number
+
+    def reset(self, where: Document) -> int:
+        """Compute again what somebody names: results become tickets, and tickets begin anew, whoever has them."""
+        fresh = {"code": DocumentCode.NEW.value, "attempts": 0}
+        change = {"$set": fresh, "$unset": {"lease": "", "due": "", "error": ""}}
+        waiting = self.collection.update_many({**where, "again": None}, change).matched_count
+        return waiting + self.request_rerun(where)
+
+    def take_back(self, ids: Sequence[int]) -> None:
+        """Let tickets that workers hold be claimed anew: what they have read is no longer all that there is."""
+        if ids:
+            query = {"_id": {"$in": list(ids)}, "lease": {"$exists": True}}
+            self.collection.update_many(query, {"$unset": {"lease": ""}})
 
     def claim(self, product_id: int, run: str, size: int, lease_s: float, where: Document) -> list[Ticket]:
         """Take up to `size` tickets of a product for `lease_s` seconds; also those whose lease has run out.
@@ -111,60 +85,84 @@ class Tickets:
 
     def _claim(
         self, product_id: int, run: str, size: int, lease_s: float, where: Document
-    ) -> tuple[list[int], list[Ticket]]:
-        """Ids of the tickets that were tried, and those that were got."""
+    ) -> tuple[list[Document], list[Ticket]]:
+        """Tickets that were tried, and those that were got."""
         now = utc_now()
-        free = {
-            "product_id": product_id,
-            **where,
-            "$or": [
-                {"code": {"$in": [DocumentCode.NEW.value, DocumentCode.RERUN_REQUESTED.value]}},
-                {"code": DocumentCode.RUNNING.value, "lease.until": {"$lt": now}},
-            ],
-        }
-        ids = _cautiously(list(self.collection.find(free, {"attempts": 1}).limit(size)), size)
-        if not ids:
+        free = {"product_id": product_id, "code": {"$in": _CLAIMABLE}, **where, **_due(now), **_free(now)}
+        wanted = _cautiously(list(self.collection.find(free).limit(size)), size)
+        if not wanted:
             return [], []
-        token = randbits(62)
+        token, ids = randbits(62), [d["_id"] for d in wanted]
         lease = {"run": run, "until": now + timedelta(seconds=lease_s), "token": token}
-        self.collection.update_many(
-            {"_id": {"$in": ids}, "$or": free["$or"]},
-            {"$set": {"code": DocumentCode.RUNNING.value, "lease": lease}, "$inc": {"attempts": 1}},
-        )
-        held = {"_id": {"$in": ids}, "lease.token": token}
-        return ids, [_ticket(d) for d in self.collection.find(held, _CLAIMED, batch_size=size)]
+        change = {"$set": {"lease": lease}, "$inc": {"attempts": 1}}
+        got = self.collection.update_many({"_id": {"$in": ids}, **_free(now)}, change).modified_count
+        held = wanted
+        if got < len(ids):
+            mine = {d["_id"] for d in self.collection.find({"_id": {"$in": ids}, "lease.token": token}, {"_id": 1})}
+            held = [d for d in wanted if d["_id"] in mine]
+        before = self._results.by_id([d["_id"] for d in held if d.get("again")], {"body.version": 1, "digest": 1})
+        return wanted, [_ticket(d, before.get(d["_id"], {}), token, now) for d in held]
+
+    def renew(self, tickets: Sequence[Ticket], lease_s: float) -> None:
+        """Hold tickets that are still ours for longer."""
+        until = utc_now() + timedelta(seconds=lease_s)
+        self.collection.update_many(_ours(tickets), {"$set": {"lease.until": until}})
 
     def finish(self, outcomes: Sequence[Outcome], unit: Mapping[str, str], meta: Document) -> dict[int, str]:
-        """Write outcomes; a valid result becomes the newest, an earlier one of the same version gives way to it.
+        """Write outcomes as results, and delete their tickets.
 
-        An outcome whose ticket was claimed by another worker meanwhile is dropped. Returns why the database refuses
+        A ticket that was taken from us stays, to be computed by whoever has it now. Returns why the database refuses
         outcomes, by ticket: those stay claimed.
+
+        Channels may come to a ticket while we hold it. They are added to ticket and result, in this order; we write
+        results, look at the tickets once more, and delete them: whatever comes between is seen by one of the two.
         """
-        refused = update_acceptable(self.collection, [_finish(o, unit, meta) for o in outcomes])
-        return {outcomes[n].ticket.id: why for n, why in refused.items()}
+        refused = self._results.write(outcomes, unit, meta)
+        done = [o.ticket for o in outcomes if o.ticket.id not in refused]
+        if not done:
+            return refused
+        had = {ticket.id: ticket.document for ticket in done}
+        channels: dict[tuple[str, ...], list[int]] = {}
+        members: dict[tuple[str, ...], list[int]] = {}
+        for d in self.collection.find(_ours(done), {"channel": 1, "member": 1}):
+            for more, key in ((channels, "channel"), (members, "member")):
+                new = tuple(sorted(set(d.get(key, ())).difference(had[d["_id"]].get(key, ()))))
+                if new:
+                    more.setdefault(new, []).append(d["_id"])
+        self._results.add_channels(channels)
+        self._results.add_members(members)
+        self.collection.delete_many(_ours(done))
+        return refused
 
     def release(self, tickets: Sequence[Ticket], code: DocumentCode) -> None:
         """Give tickets that are still ours back undone, with the code that says why; this was no attempt."""
-        query = {
-            "_id": {"$in": [ticket.id for ticket in tickets]},
-            "lease.token": {"$in": list({ticket.token for ticket in tickets})},
-        }
-        change = {"$set": {"code": code.value}, "$unset": {"lease": ""}, "$inc": {"attempts": -1}}
-        self.collection.update_many(query, change)
+        if tickets:
+            change = {"$set": {"code": code.value}, "$unset": {"lease": ""}, "$inc": {"attempts": -1}}
+            self.collection.update_many(_ours(tickets), change)
 
-    def wake(self, product_id: int) -> int:
-        """Let tickets that waited for a dependency be taken up again; return how many."""
-        query = {"product_id": product_id, "code": DocumentCode.PENDING_DEPENDENCY.value}
+    def postpone(self, postponed: Sequence[Postponed]) -> None:
+        """Give tickets that are still ours back, to be taken up later; this was an attempt."""
+        update_each(
+            self.collection,
+            [
+                UpdateOne(
+                    {"_id": p.ticket.id, "lease.token": p.ticket.token},
+                    {
+                        "$set": {"code": p.code.value, "due": p.due, "error": {"message": p.message}},
+                        "$unset": {"lease": ""},
+                    },
+                )
+                for p in postponed
+            ],
+        )
+
+    def wake(self, where: Document) -> int:
+        """Let tickets that waited for a dependency be taken up; return how many."""
+        query = {**where, "code": DocumentCode.PENDING_DEPENDENCY.value}
         return self.collection.update_many(query, {"$set": {"code": DocumentCode.NEW.value}}).modified_count
 
-    def results(self, product_ids: Sequence[int], inputs: Iterable[int]) -> dict[tuple[int, int], Document]:
-        """Documents of products by (product id, input), as a tied unit needs them."""
-        query = {"product_id": {"$in": list(product_ids)}, "input": {"$in": list(inputs)}}
-        fields = {"product_id": 1, "input": 1, "code": 1, "result": 1}
-        return {(d["product_id"], d["input"]): d for d in self.collection.find(query, fields)}
-
     def by_id(self, ids: Iterable[int], fields: Mapping[str, int] | None = None) -> dict[int, Document]:
-        """Documents by id."""
+        """Tickets by id."""
         return {d["_id"]: d for d in self.collection.find({"_id": {"$in": list(ids)}}, fields)}
 
     def stocks_with_open(self, stocks: Sequence[int], channel: str, products: Sequence[int]) -> set[int]:
@@ -172,106 +170,78 @@ class Tickets:
 
         (Tickets of products that are no longer asked for stay open for ever; nobody waits for them.)
         """
-        query = {
-            "stock": {"$in": list(stocks)},
-            "channel": channel,
-            "product_id": {"$in": list(products)},
-            "code": {"$in": [code.value for code in OPEN]},
-        }
+        query = {"stock": {"$in": list(stocks)}, "channel": channel, "product_id": {"$in": list(products)}}
         return {d["stock"] for d in self.collection.find(query, {"stock": 1})}
 
-    def pending(self, products: Mapping[int, str]) -> dict[str, int]:
-        """Number of tickets that could be taken up now, by product."""
+    def pending(self, products: Mapping[int, Sequence[int]]) -> dict[int, int]:
+        """Number of tickets that could be taken up now, by product; `products` says what each one builds upon.
+
+        Of tickets that wait for a result those count whose result nobody is to compute any more: who should have woken
+        them died.
+        """
         now = utc_now()
-        counts = {}
-        for product_id, name in products.items():
-            query: Document = {"product_id": product_id, "code": {"$in": [code.value for code in CLAIMABLE]}}
-            expired = {
-                "product_id": product_id,
-                "code": DocumentCode.RUNNING.value,
-                "lease.until": {"$lt": now},
-            }
-            counts[name] = self.collection.count_documents(query) + self.collection.count_documents(expired)
+        query: Document = {"code": {"$in": _CLAIMABLE}, **_due(now), **_free(now)}
+        counts = {id_: self.collection.count_documents({"product_id": id_, **query}) for id_ in products}
+        for id_, required in products.items():
+            if required and not self.collection.find_one({"product_id": {"$in": list(required)}}, {"_id": 1}):
+                left = {"product_id": id_, "code": DocumentCode.PENDING_DEPENDENCY.value}
+                counts[id_] += self.collection.count_documents(left)
         return counts
-
-    def count_by_code(self, where: Document | None = None) -> dict[int, dict[int, int]]:
-        """{product id: {code: number}}."""
-        stages = [
-            {"$match": where or {}},
-            {"$group": {"_id": {"p": "$product_id", "c": "$code"}, "n": {"$sum": 1}}},
-        ]
-        counts: dict[int, dict[int, int]] = {}
-        for d in self.collection.aggregate(stages):
-            counts.setdefault(d["_id"]["p"], {})[d["_id"]["c"]] = d["n"]
-        return counts
-
-    def reset(self, where: Document) -> int:
-        """Make documents tickets again; results that are there stay readable until the new one comes."""
-        change = {
-            "$set": {"code": DocumentCode.NEW.value, "attempts": 0},
-            "$unset": {"lease": "", "error": ""},
-        }
-        return self.collection.update_many(where, change).modified_count
 
     def of_stock(self, stock: int) -> list[Document]:
-        """All T2 documents of one stock."""
+        """Tickets of one stock."""
         return list(self.collection.find({"stock": stock}).sort([("product", 1), ("_id", 1)]))
 
 
 def in_partitions(channels: Sequence[str], nights: Sequence[str]) -> Document:
-    """Condition for the tickets of channels and nights: states by their own night, points and stocks by membership."""
+    """Condition for tickets or results of channels and nights: of states by their own night, else by membership."""
     members = [f"{channel}|{night}" for channel in channels for night in nights]
     state = {"channel": {"$in": list(channels)}, "night": {"$in": list(nights)}}
     return {"$and": [{"$or": [state, {"member": {"$in": members}}]}]}
 
 
-def _ticket(d: Document) -> Ticket:
+def code_now(ticket: Document) -> int:
+    """The code of a ticket as people are to see it: while somebody has it, it is running."""
+    lease = ticket.get("lease")
+    code: int = DocumentCode.RUNNING.value if lease and lease["until"] > utc_now() else ticket["code"]
+    return code
+
+
+def _due(now: datetime) -> Document:
+    return {"due": {"$not": {"$gt": now}}}
+
+
+def _free(now: datetime) -> Document:
+    return {"$or": [{"lease": None}, {"lease.until": {"$lt": now}}]}
+
+
+def _ours(tickets: Sequence[Ticket]) -> Document:
+    tokens = list({ticket.token for ticket in tickets})
+    return {"_id": {"$in": [ticket.id for ticket in tickets]}, "lease.token": {"$in": tokens}}
+
+
+def _ticket(d: Document, before: Document, token: int, claimed: datetime) -> Ticket:
     members = d.get("member", ())
-    nights = tuple({m.split("|")[1] for m in members}) if members else (d["night"],)
     return Ticket(
-        d["_id"],
-        d["stock"],
-        d["input"],
-        d.get("link", 0),
-        tuple(d["channel"]),
-        nights,
-        d.get("attempts", 0),
-        tuple(element["version"] for element in d.get("body", ())),
-        d.get("digest", 0),
-        d["lease"]["token"],
+        id=d["_id"],
+        stock=d["stock"],
+        input=d["input"],
+        link=d.get("link", 0),
+        channel=tuple(d["channel"]),
+        nights=tuple({m.split("|")[1] for m in members}) if members else (d["night"],),
+        attempts=d.get("attempts", 0) + 1,
+        versions=tuple(element["version"] for element in before.get("body", ())),
+        digest=before.get("digest", 0),
+        token=token,
+        claimed=claimed,
+        document=d,
     )
 
 
-def _cautiously(found: Sequence[Document], size: int) -> list[int]:
+def _cautiously(found: Sequence[Document], size: int) -> list[Document]:
     """Which of these free tickets to take at once: few of those that workers died with, at last one at a time.
 
     One of them may be what the workers died of, and would drag the others with it until all are given up.
     """
     lowest = min((d.get("attempts", 0) for d in found), default=0)
-    return [d["_id"] for d in found if d.get("attempts", 0) == lowest][: max(1, size >> 3 * lowest)]
-
-
-def _finish(o: Outcome, unit: Mapping[str, str], meta: Document) -> UpdateOne:
-    now: datetime = meta["ts"]
-    change: dict[str, Any] = {"code": o.code, "meta": meta, "digest": o.digest}
-    unset = {"lease": ""}
-    if o.error is None:
-        unset["error"] = ""
-    else:
-        change["error"] = dict(o.error)
-    update: dict[str, Any] = {"$set": change, "$unset": unset}
-    if o.result is not None and o.code >= 0:
-        change |= {
-            "result": o.result,
-            "unit": unit["unit"],
-            "version": unit["version"],
-            "duration_s": o.duration_s,
-        }
-        element = {"version": unit["version"], "code": o.code, "result": o.result, "meta": meta, "ts": now}
-        if unit["version"] in o.ticket.versions:
-            change[f"body.{o.ticket.versions.index(unit['version'])}"] = element
-        else:
-            update["$push"] = {"body": element}
-    if o.tags:
-        update["$addToSet"] = {"tag": {"$each": list(o.tags)}}
-    return UpdateOne({"_id": o.ticket.id, "lease.token": o.ticket.token}, update)
+    return [d for d in found if d.get("attempts", 0) == lowest][: max(1, size >> 3 * lowest)]

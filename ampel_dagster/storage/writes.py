@@ -11,7 +11,14 @@ from typing import Any
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo import UpdateOne
-from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge, OperationFailure, PyMongoError
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    DocumentTooLarge,
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+)
 
 from ampel_dagster.model.errors import StorageError
 from ampel_dagster.storage.collections import Document, DocumentCollection
@@ -119,6 +126,32 @@ def update_acceptable(collection: DocumentCollection, updates: Sequence[UpdateOn
     return {n: why for n, why in found if why}
 
 
+def insert_acceptable(collection: DocumentCollection, documents: Sequence[Document]) -> tuple[set[Any], dict[int, str]]:
+    """Insert documents of which some may be unfit.
+
+    Returns the ids of those that were there already, and by index which of them the database refuses as they are, and
+    why. Where there are any, all are done again one by one, and those that the first attempt wrote count as there.
+    """
+    try:
+        return insert_missing(collection, documents), {}
+    except (StorageError, OperationFailure, BSONError, OverflowError, ValueError, DocumentTooLarge):
+        pass  # which of them is it? What is wrong with the world is raised again
+    there: set[Any] = set()
+    refused: dict[int, str] = {}
+    for n, document in enumerate(documents):
+        try:
+            collection.insert_one(document)
+        except DuplicateKeyError:
+            there.add(document["_id"])
+        except OperationFailure as error:
+            if error.code not in _UNFIT:
+                raise
+            refused[n] = _plain(error)
+        except (BSONError, OverflowError, ValueError, DocumentTooLarge) as error:
+            refused[n] = _plain(error)
+    return there, refused
+
+
 def _refusal(collection: DocumentCollection, updates: Sequence[UpdateOne]) -> str:
     """Why an update among these cannot be written: it cannot be encoded, or would make a document too large."""
     try:
@@ -134,3 +167,9 @@ def _refusal(collection: DocumentCollection, updates: Sequence[UpdateOne]) -> st
     else:
         return ""
     return why.encode(errors="replace").decode()[:300]
+
+
+def _plain(error: Exception) -> str:
+    """What is wrong with a document, as text that can be stored."""
+    text = str(error).split(", full error")[0]
+    return f"{type(error).__name__}: {text}".encode(errors="replace").decode()[:300]

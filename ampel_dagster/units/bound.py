@@ -12,6 +12,26 @@ from ampel_dagster.units.base import LightCurveUnit as _LightCurveUnit
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How a product is computed; nothing of it changes results, so that it is not part of the product's identity."""
+
+    #: In processes of their own, so that a unit that never ends or crashes costs its own document only.
+    isolate: bool = False
+    #: Number of these processes.
+    processes: int = 1
+    #: Time that a document may take; only in processes of their own.
+    time_limit_s: float | None = None
+    #: Memory that such a process may take for it, beyond what it has when it starts.
+    memory_limit_mb: float | None = None
+    #: Attempts after which a ticket is given up.
+    attempts: int = 5
+    #: Time until the second attempt; it doubles with each one.
+    retry_after_s: float = 30.0
+    #: Tickets a batch; None: as many as usual.
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
 class Product:
     """A T2 product: a configured unit under a name."""
 
@@ -19,6 +39,7 @@ class Product:
     unit: T2Unit
     #: The products whose results it builds upon.
     requires: tuple["Product", ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
     @cached_property
     def id(self) -> int:

@@ -29,6 +29,7 @@ from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.pipeline.tiers import combine
 from ampel_dagster.sources.files import BrokenSourceError, read_file
 from ampel_dagster.storage.store import Store
+from ampel_dagster.storage.tickets import code_now
 from ampel_dagster.testing import encode_packet, make_alert
 from ampel_dagster.units.base import AlertFilter, StateUnit, T1Combiner, T2Return, Tied
 from ampel_dagster.units.bound import ChannelRules, Process, Product, Request
@@ -141,7 +142,15 @@ class World:
 
     def t2(self, product: Product) -> list[dict[str, Any]]:
         """Documents of a product, in the order of what they were computed from."""
-        return list(self.ztf.tickets.collection.find({"product_id": product.id}).sort([("stock", 1), ("input", 1)]))
+        query = {"product_id": product.id}
+        found = {d["_id"]: d for d in self.ztf.results.collection.find(query)}
+        for d in self.ztf.tickets.collection.find(query):
+            found[d["_id"]] = {
+                **found.get(d["_id"], {}),
+                **d,
+                "code": code_now(d),
+            }
+        return sorted(found.values(), key=lambda d: (d["stock"], d["input"]))
 
     def reaction(self, process: Process, rules: ChannelRules, *, run: str = "t3") -> Reaction:
         """What a process is to do for a channel."""

@@ -17,10 +17,13 @@ from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.stock import State
 from ampel_dagster.pipeline.ingest import write_ahead
-from ampel_dagster.pipeline.t2_augment import MAX_ATTEMPTS, Augmentation, augment, write_results
+from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.base import StateUnit, T2Return, Tied
-from ampel_dagster.units.bound import Product
+from ampel_dagster.units.bound import Limits, Product
+
+#: Attempts after which a ticket is given up.
+ATTEMPTS = Limits().attempts
 
 
 class Killed(BaseException):
@@ -85,7 +88,7 @@ from ampel_dagster.pipeline.ingest import write_ahead
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.base import StateUnit
-from ampel_dagster.units.bound import Product
+from ampel_dagster.units.bound import Limits, Product
 
 class Length(StateUnit):
     needs: ClassVar = ()
@@ -172,7 +175,7 @@ def test_reset_while_a_worker_is_at_it_asks_for_a_new_result(world: Any) -> None
     assert (document["code"], document["result"], len(document["body"])) == (0, {"n": "after"}, 1)
 
 
-@pytest.mark.parametrize("deaths", [MAX_ATTEMPTS - 1, MAX_ATTEMPTS])
+@pytest.mark.parametrize("deaths", [ATTEMPTS - 1, ATTEMPTS])
 def test_ticket_is_given_up_after_as_many_deaths_as_are_allowed(world: Any, deaths: int) -> None:
     calls: list[int] = []
 
@@ -190,12 +193,12 @@ def test_ticket_is_given_up_after_as_many_deaths_as_are_allowed(world: Any, deat
         leases_run_out(world)
     world.compute(product)
     (document,) = world.t2(product)
-    if deaths < MAX_ATTEMPTS:
+    if deaths < ATTEMPTS:
         assert (document["code"], document["result"]) == (0, {"fine": True})
     else:
         assert document["code"] == DocumentCode.TOO_MANY_TRIALS
-        assert f"{MAX_ATTEMPTS} workers died" in document["error"]["message"]
-        assert len(calls) == MAX_ATTEMPTS
+        assert f"{ATTEMPTS} workers died" in document["error"]["message"]
+        assert len(calls) == ATTEMPTS
     # A reset gives all chances back.
     world.ztf.tickets.reset({})
     world.compute(product)
@@ -220,13 +223,13 @@ def test_ticket_that_kills_its_worker_drags_no_other_with_it(world: Any, size: i
             break
         except Killed:
             deaths += 1
-            assert deaths <= MAX_ATTEMPTS
+            assert deaths <= ATTEMPTS
             leases_run_out(world)
     codes = {d["stock"]: d["code"] for d in world.t2(product)}
     assert codes.pop(killer) == DocumentCode.TOO_MANY_TRIALS
     assert set(codes.values()) == {0}
     assert len(codes) == 25
-    assert deaths == MAX_ATTEMPTS
+    assert deaths == ATTEMPTS
 
 
 def test_waiting_for_another_product_is_no_attempt(world: Any) -> None:
@@ -246,7 +249,7 @@ def test_waiting_for_another_product_is_no_attempt(world: Any) -> None:
     base = Product("base", Base())
     upper = Product("upper", Upper(), (base,))
     world.ingest(world.rules("A", upper), world.star(0))
-    for _ in range(3 * MAX_ATTEMPTS):
+    for _ in range(3 * ATTEMPTS):
         assert world.compute(upper).counts["waiting"] == 1
     world.compute(base, upper)
     assert world.t2(upper)[0]["code"] == DocumentCode.OK
