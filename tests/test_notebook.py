@@ -80,7 +80,7 @@ class TestTransient:
 
     def test_object_without_results(self, base, platform):
         transient = base["ZTF18aaaaaab"]
-        platform.ztf.tickets.collection.delete_many({"stock": transient.stock.id})
+        platform.ztf.results.collection.delete_many({"stock": transient.stock.id})
         frame = transient.t2()
         assert frame.empty
         assert {"product", "code", "result", "run"} <= set(frame.columns)

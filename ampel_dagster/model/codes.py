@@ -34,7 +34,7 @@ class DocumentCode(IntEnum):
 
 #: What a code means to somebody who finds it on a document.
 MEANING = {
-    DocumentCode.OK: "a valid result",
+    DocumentCode.OK: "a valid result; the unit may choose another number above 0",
     DocumentCode.NEW: "a ticket: to be computed",
     DocumentCode.ERROR: "the unit returned what cannot be stored",
     DocumentCode.INTERNAL_ERROR: "the process that computed it crashed",

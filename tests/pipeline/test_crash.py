@@ -108,7 +108,7 @@ def test_killed_at_any_write_and_started_again(
     begin()
     assert ingest({**order, "run": "undisturbed"}) == [0]
     expected = content(lab)
-    kinds = ("alert", "rejected", "stock", "t0", "t1", "t2", "cutout")
+    kinds = ("alert", "rejected", "stock", "t0", "t1", "ticket", "cutout")
     assert min(len(expected[f"ztf.{kind}"]) for kind in kinds) > 0
     for number in count(1):
         begin()
@@ -150,7 +150,7 @@ def test_killed_and_started_again_with_other_batches(
     assert ingest({**order, "run": "again", "batch_size": size}) == [0]
     found = without_batches(lab)
     # In smaller batches the first alerts see points that the killed run left: no state is made of those without them.
-    names = set(expected) - ({"ztf.t1", "ztf.t2"} if size == 1 else set())
+    names = set(expected) - ({"ztf.t1", "ztf.ticket"} if size == 1 else set())
     assert {name: found[name] for name in names} == {name: expected[name] for name in names}
     assert {link for alert in found["ztf.alert"].values() for link in alert["state"].values()} <= set(found["ztf.t1"])
     # It is settled now: the packets are known.

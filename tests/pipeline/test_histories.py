@@ -284,7 +284,7 @@ def test_a_point_that_comes_late_after_many_nights(lab: Any) -> None:
     now = {d["_id"]: d["dps"] for d in lab.store.database["ztf.t1"].find()}
     assert len(now) == len(states) + 5
     assert {link: now[link] for link in states} == states
-    assert lab.store.database["ztf.t2"].count_documents({"product_id": PRODUCTS[0].id}) == 11
+    assert lab.store.database["ztf.ticket"].count_documents({"product_id": PRODUCTS[0].id}) == 11
 
 
 def test_new_points_only_are_all_that_a_warm_night_writes(lab: Any) -> None:
@@ -298,7 +298,7 @@ def test_new_points_only_are_all_that_a_warm_night_writes(lab: Any) -> None:
     counts = {key: tally.counts[key] for key in ("t0", "t1", "t2", "alert", "stock")}
     assert counts == {"t0": 1, "t1": 1, "t2": 1, "alert": 1, "stock": 0}
     after = lab.raw()
-    for name in ("ztf.t0", "ztf.t1", "ztf.t2", "ztf.alert"):
+    for name in ("ztf.t0", "ztf.t1", "ztf.ticket", "ztf.alert"):
         assert {id_: after[name][id_] for id_ in before[name]} == before[name]
         assert len(after[name]) == len(before[name]) + 1
     assert lab.unsound(rules) == []
