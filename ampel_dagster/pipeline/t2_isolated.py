@@ -1,6 +1,7 @@
 """T2 in processes of their own: a unit that never ends, eats the memory or crashes costs its own document only."""
 
 import multiprocessing
+import pickle
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -18,7 +19,7 @@ from ampel_dagster.units.bound import Limits
 _MB = 1 << 20
 #: Where a fresh process can be had without copying this one and its threads.
 _START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-#: The unit of a worker process: handed over once, so that what it loads is loaded once.
+#: The unit of a worker process: handed over once, so that what it loads is loaded once. A Failure where that failed.
 _unit: Any = None
 
 
@@ -53,7 +54,11 @@ def isolated(unit: T2Unit, limits: Limits) -> Iterator[Pool]:
     if _START == "forkserver":
         context.set_forkserver_preload([__name__])
     pool = ProcessPool(
-        max_workers=limits.processes, context=context, initializer=_begin, initargs=(unit, limits.memory_limit_mb)
+        max_workers=limits.processes,
+        context=context,
+        initializer=_begin,
+        # As bytes: a process that cannot even read its arguments would be started again for ever.
+        initargs=(pickle.dumps(unit), limits.memory_limit_mb),
     )
     try:
         yield Pool(pool, limits)
@@ -63,9 +68,9 @@ def isolated(unit: T2Unit, limits: Limits) -> Iterator[Pool]:
         pool.join()
 
 
-def _begin(unit: T2Unit, memory_limit_mb: float | None) -> None:
+def _begin(unit: bytes, memory_limit_mb: float | None) -> None:
     global _unit  # noqa: PLW0603  # the one state of a worker process
-    _unit = unit
+    _unit = guarded(pickle.loads, unit)  # it comes from the process that started us
     if memory_limit_mb is not None:
         import resource
 
@@ -83,4 +88,6 @@ def _address_space() -> int:
 
 
 def _compute(arguments: Arguments, tied: Tied) -> Any:
+    if isinstance(_unit, Failure):
+        return _unit._replace(message=f"the unit cannot be loaded in another process: {_unit.message}")
     return guarded(call, _unit, arguments, tied)
