@@ -54,6 +54,10 @@ class Instrument(ABC):
     def light_curve(self, stock: int, points: Sequence[DataPoint]) -> LightCurve:
         """The points as photometry, sorted by time."""
 
+    def light_curves(self, objects: Sequence[tuple[int, Sequence[DataPoint]]]) -> list[LightCurve]:
+        """Light curves of many objects, each a stock and its points; a survey may have a faster way for many."""
+        return [self.light_curve(stock, points) for stock, points in objects]
+
     @abstractmethod
     def position(self, candidate: Mapping[str, Any]) -> tuple[float, float]:
         """(ra, dec) of a candidate in degrees."""

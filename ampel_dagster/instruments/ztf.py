@@ -8,31 +8,28 @@ import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from math import isfinite, log
+from math import isfinite
 from operator import itemgetter
 from typing import Any, ClassVar
 
 from ampel_dagster.instruments.avro_container import ContainerReader, Record
 from ampel_dagster.instruments.base import Instrument, as_float
+from ampel_dagster.instruments.ztf_photometry import BANDS, photometry
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.model.ids import hash64
-from ampel_dagster.model.light_curve import AB_ZERO_POINT_NJY, LightCurve
+from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.night import ut_night
 
 #: Julian date from which ZTF counts its candids (2017-01-01).
 JD_2017 = 2457754.5
-_BANDS = {1: "g", 2: "r", 3: "i"}
 #: Data rights by programid: 1 public, 2 partnership, 3 Caltech and 0 engineering (published, by AMPEL's table).
 _RIGHTS = {1: ("ZTF_PUB",), 2: ("ZTF_PRIV",), 3: ("ZTF_PUB", "ZTF_PRIV"), 0: ("ZTF_PUB", "ZTF_PRIV")}
 #: Letters as the digits that Python gives a number of base 26.
 _DIGITS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "0123456789abcdefghijklmnop")
 _NAME = re.compile(r"ZTF([0-9]{2})([a-z]{7})")
 _BODY_TYPE_RANK = 1_000_000
-_MAG_PER_RELATIVE_FLUX = 2.5 / log(10)
-#: What the survey writes where a forced flux could not be measured.
-_NO_FLUX = -99999.0
 
 
 class ZTF(Instrument):
@@ -87,8 +84,13 @@ class ZTF(Instrument):
 
     def light_curve(self, stock: int, points: Sequence[DataPoint]) -> LightCurve:
         """Difference photometry; magnitudes are PSF magnitudes."""
-        rows = [_photometry(point) for point in sorted(points, key=itemgetter(2))]
-        return LightCurve.from_rows(self.survey, stock, self.stock_name(stock), rows)
+        return self.light_curves([(stock, points)])[0]
+
+    def light_curves(self, objects: Sequence[tuple[int, Sequence[DataPoint]]]) -> list[LightCurve]:
+        """The same of many objects, computed at once."""
+        columns = photometry([points for _, points in objects])
+        named = [(stock, self.stock_name(stock), len(points)) for stock, points in objects]
+        return LightCurve.from_columns(self.survey, named, columns)
 
     def _alert(self, packet: Packet, record: Record, version: str) -> Alert:
         head = record.part(0)
@@ -161,7 +163,7 @@ def forced_id(stock: int, jd: float, fid: int, rcid: int, programid: int) -> int
 def tags(programid: int | None, fid: int | None, *more: str) -> tuple[str, ...]:
     """AMPEL's tags of a datapoint; a program that is not known counts as private."""
     rights = _RIGHTS.get(programid, ("ZTF_PRIV",)) if programid is not None else ("ZTF_PRIV",)
-    band = (f"ZTF_{_BANDS[fid].upper()}",) if fid in _BANDS else ()
+    band = (f"ZTF_{BANDS[fid].upper()}",) if fid in BANDS else ()
     return ("ZTF", *rights, *band, *more)
 
 
@@ -226,40 +228,3 @@ def _stamps(part: Mapping[str, Any]) -> Mapping[str, bytes]:
         for key, stamp in part.items()
         if key.startswith("cutout") and stamp and stamp.get("stampData")
     }
-
-
-def _photometry(point: DataPoint) -> tuple[Any, ...]:
-    """Row of a light curve (`LightCurve.from_rows`) of one point."""
-    body = point.body
-    band = _BANDS.get(body.get("fid", 0), str(body.get("fid")))
-    limit, kind = as_float(body, "diffmaglim"), point.kind
-    if kind == "forced":
-        mag, mag_err, flux, flux_err = _forced_photometry(body)
-        positive = not flux < 0
-    elif kind == "detection":
-        positive = body.get("isdiffpos") in ("t", "1", 1, True)
-        mag, mag_err = as_float(body, "magpsf"), as_float(body, "sigmapsf")
-        flux = 10 ** ((AB_ZERO_POINT_NJY - mag) / 2.5) * (1 if positive else -1)
-        flux_err = abs(flux) * mag_err / _MAG_PER_RELATIVE_FLUX
-    else:
-        mag = mag_err = flux = flux_err = float("nan")
-        positive = True
-    where = as_float(body, "ra"), as_float(body, "dec")
-    return point.id, point.jd, kind, band, mag, mag_err, limit, flux, flux_err, positive, *where
-
-
-def _forced_photometry(body: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    """Magnitude and flux from a forced flux in image units; a magnitude only from three sigma on.
-
-    Source: ZTF forced photometry service, user guide, section 13.3 (SNT = 3).
-    """
-    counts, error = as_float(body, "forcediffimflux"), as_float(body, "forcediffimfluxunc")
-    zero_point = as_float(body, "magzpsci")
-    if counts == _NO_FLUX or error == _NO_FLUX or not error > 0:
-        counts = error = float("nan")
-    scale = 10 ** ((AB_ZERO_POINT_NJY - zero_point) / 2.5)
-    if counts > 3 * error:
-        mag, mag_err = zero_point - 2.5 * log(counts, 10), _MAG_PER_RELATIVE_FLUX * error / counts
-    else:
-        mag = mag_err = float("nan")
-    return mag, mag_err, counts * scale, error * scale

@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+#: Columns of points by name.
+Columns = dict[str, NDArray[Any]]
 #: Zero point of AB magnitudes for fluxes in nJy: 2.5 log10(3631 Jy / 1 nJy).
 AB_ZERO_POINT_NJY = 31.4
 
@@ -48,6 +50,19 @@ class LightCurve:
         columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
         arrays = {key: np.array(column, dtype=_TYPES[key]) for key, column in zip(COLUMNS, columns, strict=True)}
         return cls(survey, stock, name, **arrays)
+
+    @classmethod
+    def from_columns(cls, survey: str, objects: Iterable[tuple[int, str, int]], columns: Columns) -> list[Self]:
+        """Light curves of objects whose points stand one after the other in `columns`, each object's sorted by time.
+
+        `objects` are (stock, name, number of points). The arrays are not copied: each light curve has its part of them.
+        """
+        curves, begin = [], 0
+        for stock, name, number in objects:
+            part = slice(begin, begin + number)
+            curves.append(cls(survey, stock, name, **{key: columns[key][part] for key in COLUMNS}))
+            begin += number
+        return curves
 
     def __len__(self) -> int:
         return len(self.jd)

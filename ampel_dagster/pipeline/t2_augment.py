@@ -1,8 +1,8 @@
 """T2: take tickets in batches, load what their units need in bulk, compute, and write the results in bulk."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,8 +11,9 @@ from ampel_dagster.model.codes import DocumentCode
 from ampel_dagster.model.ids import hash_ints, hash_json
 from ampel_dagster.model.run import RunInfo, utc_now
 from ampel_dagster.model.ticket import Outcome, Postponed, Ticket
+from ampel_dagster.pipeline.ahead import one_ahead
 from ampel_dagster.pipeline.t2_compute import compute, failed, missing_dependency
-from ampel_dagster.pipeline.t2_inputs import Dependencies, Inputs
+from ampel_dagster.pipeline.t2_inputs import Dependencies, Inputs, Recent
 from ampel_dagster.pipeline.t2_isolated import Pool, isolated
 from ampel_dagster.pipeline.t2_lease import Leases, kept
 from ampel_dagster.pipeline.tally import Tally
@@ -61,33 +62,78 @@ class Results(NamedTuple):
 
 
 def augment(augmentation: Augmentation) -> Iterator[Results]:
-    """Work on all tickets there are, product by product in the order of their dependencies.
+    """Work on all tickets there are; products that build upon others come when those are written.
 
-    Results may be written one behind: what is yielded is written when the next but one is asked for.
+    Products that don't depend on each other take turns, batch by batch, so that what was loaded for one serves the
+    next. Results may be written one behind: what is yielded is written when the next but one is asked for.
     """
     leases = Leases(augmentation.survey.tickets, augmentation.lease_s, augmentation.stuck_s)
     under_way = False
-    with kept(leases, augmentation.lease_s):
-        for product in augmentation.products:
-            if product.requires and under_way:
-                yield Results(product, [], [], [])  # nothing; when it has been taken, all before it is written
-            for results in _of_product(augmentation, product, leases):
-                yield results
+    with kept(leases, augmentation.lease_s), ExitStack() as pools:
+        for products in levels(augmentation.products):
+            if under_way:
+                yield Results(products[0], [], [], [])  # nothing; when it has been taken, all before it is written
+            # Who wakes those that wait for a result may have died before it came to that.
+            augmentation.survey.tickets.wake({"product_id": {"$in": [product.id for product in products]}})
+            pool = {
+                product.id: pools.enter_context(isolated(product.unit, product.limits))
+                for product in products
+                if product.limits.isolate
+            }
+            fresh = one_ahead(_loaded(augmentation, products, leases, {"attempts": 0}))
+            with closing(fresh):
+                for load in fresh:
+                    yield _work(load, pool.get(load.product.id))
+                    under_way = True
+            # Somebody may have died of one of those that are left: nothing else is in our hands meanwhile.
+            for load in _loaded(augmentation, products, leases, {"attempts": {"$gt": 0}}):
+                yield Results(load.product, [], [], [])
+                yield _work(load, pool.get(load.product.id))
                 under_way = True
 
 
-def _of_product(augmentation: Augmentation, product: Product, leases: Leases) -> Iterator[Results]:
-    tickets, limits = augmentation.survey.tickets, product.limits
-    claim = (augmentation.run.run, limits.batch or augmentation.size, augmentation.lease_s, dict(augmentation.where))
-    # Who wakes those that wait for a result may have died before it came to that.
-    tickets.wake({"product_id": product.id})
-    with ExitStack() as stack:
-        pool: Pool | None = None
-        while batch := augmentation.store.steadily(lambda _: tickets.claim(product.id, *claim)):
+class Load(NamedTuple):
+    """A batch of tickets with all that they are computed on."""
+
+    product: Product
+    batch: list[Ticket]
+    dependencies: Dependencies
+    inputs: Inputs
+
+
+def levels(products: Sequence[Product]) -> list[list[Product]]:
+    """Products in groups: those of a group build at most upon those of earlier groups."""
+    depth: dict[int, int] = {}
+
+    def of(product: Product) -> int:
+        if product.id not in depth:
+            depth[product.id] = 1 + max((of(required) for required in product.requires), default=-1)
+        return depth[product.id]
+
+    found: dict[int, list[Product]] = {}
+    for product in products:
+        found.setdefault(of(product), []).append(product)
+    return [found[key] for key in sorted(found)]
+
+
+def _loaded(
+    augmentation: Augmentation, products: Sequence[Product], leases: Leases, which: Mapping[str, Any]
+) -> Generator[Load]:
+    """Batches of these products, in turn, until there is no ticket left of those that are wanted."""
+    survey, run = augmentation.survey, augmentation.run.run
+    recent, left = Recent(augmentation.size), list(products)
+    while left:
+        for product in tuple(left):
+            size = product.limits.batch or augmentation.size
+            claim = (product.id, run, size, augmentation.lease_s, {**augmentation.where, **which})
+            batch = augmentation.store.steadily(lambda _, claim=claim: survey.tickets.claim(*claim))  # type: ignore[misc]
+            if not batch:
+                left.remove(product)
+                continue
             leases.hold(batch)
-            if limits.isolate and pool is None:
-                pool = stack.enter_context(isolated(product.unit, limits))
-            yield _work(augmentation, product, batch, pool)
+            tied = Dependencies(survey, product, batch)
+            ready = [ticket for ticket in batch if tied.are_there(ticket)]
+            yield Load(product, batch, tied, Inputs(survey, augmentation.instrument, product, ready, recent))
 
 
 def write_results(augmentation: Augmentation, results: Results) -> Tally:
@@ -194,28 +240,26 @@ def _entry(
     return entry if outcome.note is None else {**entry, "note": outcome.note}
 
 
-def _work(augmentation: Augmentation, product: Product, batch: list[Ticket], pool: Pool | None) -> Results:
+def _work(load: Load, pool: Pool | None) -> Results:
     """Compute one batch of tickets of one product."""
-    now, limits = utc_now(), product.limits
+    now, product, limits = utc_now(), load.product, load.product.limits
     done: list[Outcome | Postponed] = []
     waiting: list[Ticket] = []
     ready: list[tuple[Ticket, Tied]] = []
-    tied = Dependencies(augmentation.survey, product, batch)
-    for ticket in batch:
+    for ticket in load.batch:
         if ticket.attempts > limits.attempts:
             # The attempts before ended without a word: whoever computed it died of it.
             message = f"given up: {limits.attempts} workers died while they had this ticket"
             done.append(failed(ticket, DocumentCode.TOO_MANY_TRIALS, message))
             continue
-        found = tied.of(ticket)
+        found = load.dependencies.of(ticket)
         if isinstance(found, dict):
             ready.append((ticket, found))
         elif found == DocumentCode.PENDING_DEPENDENCY:
             waiting.append(ticket)
         else:
             done.append(missing_dependency(ticket, found, limits, now))
-    inputs = Inputs(augmentation.survey, augmentation.instrument, product, [ticket for ticket, _ in ready])
-    done += compute(product, inputs, ready, pool, now)
+    done += compute(product, load.inputs, ready, pool, now)
     outcomes = [one for one in done if isinstance(one, Outcome)]
     return Results(product, outcomes, waiting, [one for one in done if isinstance(one, Postponed)])
 

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.codes import DocumentCode
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.ids import hash_ints
+from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.stock import State, Stock
 from ampel_dagster.model.ticket import Ticket
 from ampel_dagster.pipeline.guard import Failure, guarded
@@ -45,9 +47,17 @@ class Dependencies:
                 bodies[type(required.unit).__name__] = document["result"]
         return bodies
 
+    def are_there(self, ticket: Ticket) -> bool:
+        """Whether the ticket can be computed."""
+        return not self._required or isinstance(self.of(ticket), dict)
+
     @staticmethod
     def _id(required: Product, ticket: Ticket) -> int:
         return hash_ints(required.id, ticket.stock if required.of_stock else ticket.input)
+
+
+#: Light curves that are made at once: what is looked at stays in the processor's cache.
+_TOGETHER = 50
 
 
 class Missing(NamedTuple):
@@ -60,26 +70,58 @@ class Missing(NamedTuple):
 Arguments = tuple[Any, ...]
 
 
+class Recent:
+    """Light curves that were made a moment ago, for the next product that is computed on the same states."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._curves: dict[int, LightCurve] = {}
+
+    def of(self, links: Sequence[int]) -> dict[int, LightCurve]:
+        """Those that are there."""
+        return {link: self._curves[link] for link in links if link in self._curves}
+
+    def keep(self, curves: Mapping[int, LightCurve]) -> None:
+        """Keep these, and forget the oldest."""
+        self._curves |= curves
+        for link in list(islice(self._curves, max(0, len(self._curves) - self._size))):
+            del self._curves[link]
+
+
 class Inputs:
     """What the tickets of one batch are computed on."""
 
-    def __init__(self, survey: SurveyStore, instrument: Instrument, product: Product, batch: Sequence[Ticket]) -> None:
+    def __init__(
+        self,
+        survey: SurveyStore,
+        instrument: Instrument,
+        product: Product,
+        batch: Sequence[Ticket],
+        recent: Recent | None = None,
+    ) -> None:
         self.unit = product.unit
         self._instrument = instrument
         ids = [ticket.input for ticket in batch]
         self._states: dict[int, State] = {}
         self._points: dict[int, DataPoint] = {}
         self._stocks: dict[int, Stock] = {}
+        self._curves: dict[int, LightCurve] = {}
         if isinstance(self.unit, StockUnit):
             self._stocks = survey.stocks.load(ids)
         elif isinstance(self.unit, PointUnit):
             self._points = survey.points.load(ids, self.unit.needs)
-        else:
+        elif isinstance(self.unit, StateUnit):
             self._states = survey.states.load(ids)
-            needs = self.unit.needs if isinstance(self.unit, StateUnit) else instrument.light_curve_fields
-            if needs is None or needs:
-                dps = {id_ for state in self._states.values() for id_ in state.dps}
-                self._points = survey.points.load(dps, needs)
+            if self.unit.needs != ():
+                self._points = survey.points.load(self._all_points(), self.unit.needs)
+        else:
+            self._curves = recent.of(ids) if recent else {}
+            self._states = survey.states.load([id_ for id_ in ids if id_ not in self._curves])
+            self._points = survey.points.load_photometry(self._all_points(), instrument.light_curve_fields)
+            made = self._make_curves()
+            self._curves |= made
+            if recent:
+                recent.keep(made)
         self._get = self._getter()
 
     def of(self, ticket: Ticket) -> Arguments | Missing | Failure:
@@ -100,6 +142,22 @@ class Inputs:
             return self._light_curve
         raise TypeError(f"{type(unit).__name__} is of no kind that T2 knows")
 
+    def _all_points(self) -> set[int]:
+        return set(chain.from_iterable(state.dps for state in self._states.values()))
+
+    def _make_curves(self) -> dict[int, LightCurve]:
+        """Light curves of the states whose points are all there; not of those made together with a bad one."""
+        points = self._points
+        curves: dict[int, LightCurve] = {}
+        whole = iter(state for state in self._states.values() if all(id_ in points for id_ in state.dps))
+        while some := list(islice(whole, _TOGETHER)):
+            made = guarded(
+                self._instrument.light_curves, [(state.stock, [points[id_] for id_ in state.dps]) for state in some]
+            )
+            if not isinstance(made, Failure):
+                curves |= {state.link: curve for state, curve in zip(some, made, strict=True)}
+        return curves
+
     def _state(self, ticket: Ticket) -> Arguments | Missing | Failure:
         state = self._states.get(ticket.input)
         return Missing(DocumentCode.UNKNOWN_LINK) if state is None else (state, [])
@@ -116,12 +174,16 @@ class Inputs:
         return state, points
 
     def _light_curve(self, ticket: Ticket) -> Arguments | Missing | Failure:
+        curve = self._curves.get(ticket.input)
+        if curve is not None:
+            return (curve,)
         found = self._state_points(ticket)
         if isinstance(found, Missing | Failure):
             return found
         state, points = found
-        curve = guarded(self._instrument.light_curve, state.stock, points)
-        return curve if isinstance(curve, Failure) else (curve,)
+        # One of the batch is bad, and this may be it.
+        alone = guarded(self._instrument.light_curve, state.stock, points)
+        return alone if isinstance(alone, Failure) else (alone,)
 
 
 def call(unit: Any, arguments: Arguments, tied: Tied) -> Any:

@@ -65,6 +65,12 @@ class Points:
             query["channel"] = channel
         return {d["_id"]: _point(d) for d in self.collection.find(query, projection, batch_size=5000)}
 
+    def load_photometry(self, ids: Iterable[int], fields: Sequence[str]) -> dict[int, DataPoint]:
+        """Points with what a light curve is made of: neither tags, sensor nor rank, which take as long to read."""
+        projection: dict[str, int] = {"kind": 1, "jd": 1} | {f"body.{field}": 1 for field in fields}
+        found = self.collection.find({"_id": {"$in": list(ids)}}, projection, batch_size=5000)
+        return {d["_id"]: DataPoint(d["_id"], d["kind"], d["jd"], 0, (), 0, d["body"]) for d in found}
+
     def insert(self, new: Sequence[NewPoint], meta: Mapping[str, Any]) -> set[int]:
         """Insert new points; return ids that another worker was faster with."""
         encode = PointEncoder(meta).encode

@@ -35,7 +35,7 @@ from ampel_dagster.units.t2.light_curve_summary import LightCurveSummary
 
 WRITES = ("insert_many", "update_many", "update_one", "bulk_write", "delete_many", "replace_one")
 #: What two runs over the same packets may differ in: who did it, when, how often, how long it took.
-WHO_AND_WHEN = {"run", "ts", "tied", "upd", "done_ts", "expire", "duration_s", "attempts", "lease"}
+WHO_AND_WHEN = {"run", "ts", "tied", "upd", "done_ts", "expire", "duration_s", "attempts", "lease", "claimed"}
 LONG_AGO = datetime(2018, 1, 1, tzinfo=UTC)
 PRODUCT = Product("summary", LightCurveSummary())
 

@@ -31,7 +31,9 @@ from tests.soundness import faults
 PRODUCT = Product("summary", LightCurveSummary())
 WRITES = frozenset({"insert", "update", "delete", "findAndModify"})
 #: What two runs may differ in: who, when, how often, how long.
-CIRCUMSTANCES = frozenset({"meta", "ts", "done_ts", "expire", "duration_s", "attempts", "body", "lease", "upd", "tied"})
+CIRCUMSTANCES = frozenset(
+    {"meta", "ts", "done_ts", "expire", "duration_s", "attempts", "claimed", "body", "lease", "upd", "tied"}
+)
 
 
 class Killer(CommandListener):

@@ -218,7 +218,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 #: What differs from run to run: who wrote a document, and when; and beside how many others.
-CIRCUMSTANCES = frozenset({"meta", "ts", "done_ts", "expire", "enriched", "overtaken"})
+CIRCUMSTANCES = frozenset({"meta", "ts", "done_ts", "expire", "enriched", "overtaken", "claimed"})
 #: Arrays that are sets.
 SETS = frozenset({"channel", "tag", "stock", "superseded_by", "member", "alerts"})
 Content = dict[str, dict[Any, dict[str, Any]]]
