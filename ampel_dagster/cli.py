@@ -334,23 +334,54 @@ def t2() -> None:
 @t2.command("status")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def t2_status(as_json: bool) -> None:
-    """Number of documents by product and code."""
+    """Number of documents by product and code, the oldest of each, and how many came in the last hour."""
     tickets.status(as_json=as_json)
 
 
+_OF_T2 = (
+    click.option("--product", help="Documents of this product."),
+    click.option("--code", type=int, help="Documents with this code, as in -4 for exceptions."),
+    click.option("--stock", help="Documents of this object."),
+    click.option("--night", help="Documents of this night, YYYY-MM-DD."),
+    click.option("--survey", help="Survey, as in streams/; default: the only one there."),
+)
+
+
+def _t2_options(command: Callable[P, R]) -> Callable[P, R]:
+    for option in reversed(_OF_T2):
+        command = option(command)
+    return command
+
+
+@t2.command("show")
+@_t2_options
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+@_examples(
+    "ampel-dagster t2 show --product light_curve_summary --code -4", "ampel-dagster t2 show --stock ZTF26apjdgkx"
+)
+def t2_show(
+    product: str | None,
+    code: int | None,
+    stock: str | None,
+    night: str | None,
+    survey: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Show T2 documents, with what went wrong and what they wait for."""
+    tickets.show(tickets.Which(product, code, stock, night, survey), limit, as_json=as_json)
+
+
 @t2.command("reset")
-@click.option("--product", help="Documents of this product.")
-@click.option("--code", type=int, help="Documents with this code, as in -4 for exceptions.")
-@click.option("--stock", help="Documents of this object.")
-@click.option("--night", help="Documents of this night, YYYY-MM-DD.")
-@click.option("--survey", help="Survey, as in streams/; default: the only one there.")
+@_t2_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_examples("ampel-dagster t2 reset --product light_curve_summary --code -4")
 def t2_reset(
     product: str | None, code: int | None, stock: str | None, night: str | None, survey: str | None, yes: bool
 ) -> None:
     """Make T2 documents tickets again. Results that are there stay readable until the new ones come."""
-    tickets.reset(product, code, stock, night, survey, yes=yes)
+    tickets.reset(tickets.Which(product, code, stock, night, survey), yes=yes)
 
 
 @main.group()

@@ -11,7 +11,7 @@ from ampel_dagster.pipeline.tier import PartitionFacts
 #: Counts of a run that are shown, in this order.
 _SHOWN = (
     *("read", "new", "known", "rejected", "quarantined"),
-    *("t0", "stock", "alert", "combined", "t1", "t2", "computed", "failed", "waiting"),
+    *("t0", "stock", "alert", "combined", "t1", "t2", "computed", "failed", "waiting", "postponed"),
 )
 #: Columns of a preview: more do not fit on a page.
 _COLUMNS = 9

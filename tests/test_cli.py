@@ -500,6 +500,35 @@ class TestReset:
     def codes(self, shell):
         return json.loads(shell.ok("t2", "status", "--json"))["ztf"]["summary"]
 
+    def test_show(self, shell):
+        told = shell.ok("t2", "show", "--stock", "ZTF18aaaaaab")
+        assert "summary = LightCurveSummary version" in told
+        assert "of ZTF18aaaaaab" in told
+        assert "code 0 OK: a valid result" in told
+        assert "ndet: 1" in told
+        assert shell.ok("t2", "show", "--product", "summary").count("code 0 OK") == 3
+        assert shell.ok("t2", "show", "--code", "-4").strip() == "no document is like that"
+        (row,) = map(json.loads, shell.ok("t2", "show", "--product", "summary", "--limit", "1", "--json").splitlines())
+        assert (row["product"], row["code"], row["result"]["ndet"]) == ("summary", 0, 1)
+        refused = shell("t2", "show", "--product", "sumary")
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert "did you mean summary?" in refused.stderr
+
+    def test_show_what_failed(self, shell):
+        """Message and traceback, what is waited for, and who has it."""
+        ztf = Store.open(shell.env["AMPEL_MONGO_URI"], shell.env["AMPEL_DB"]).survey("ztf")
+        results = ztf.results.collection
+        kept = results.find_one({"code": 0})
+        error = {"message": "ValueError: no [good]", "traceback": "line 1, in process"}
+        results.update_one({"_id": kept["_id"]}, {"$set": {"code": -4, "error": error}})
+        told = shell.ok("t2", "show", "--code", "-4")
+        assert "code -4 EXCEPTION: the unit raised; message and traceback are in `error`" in told
+        assert "error: ValueError: no [good]" in told
+        assert "line 1, in process" in told
+        assert "-4 EXCEPTION" in shell.ok("t2", "status")
+        assert re.search(r"-4 EXCEPTION +│ 1 +│ \d+ \w+ +│ 1 ", shell.ok("t2", "status"))
+        results.replace_one({"_id": kept["_id"]}, kept)
+
     def test_asks_first(self, shell):
         result = shell("t2", "reset", "--product", "summary", input="n\n")
         assert result.exit_code == 0

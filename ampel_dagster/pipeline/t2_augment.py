@@ -208,7 +208,10 @@ def _tally(results: Results) -> Tally:
         ticket = outcome.ticket
         tally.counts["computed" if outcome.code >= 0 else "failed"] += 1
         if outcome.error is not None:
-            tally.failures[(f"product {name}", outcome.error["message"])] += 1
+            key = f"product {name}", outcome.error["message"]
+            tally.failures[key] += 1
+            if outcome.error.get("traceback"):
+                tally.tracebacks.setdefault(key, outcome.error["traceback"])
         for channel in ticket.channel:
             if outcome.digest != ticket.digest:
                 tally.touch(channel, [ticket.stock])

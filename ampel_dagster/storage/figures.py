@@ -1,6 +1,7 @@
 """Figures about what is stored: counts for people, digests that tell whether a partition changed."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ampel_dagster.model.codes import DocumentCode
@@ -124,6 +125,23 @@ def t2_codes(survey: SurveyStore, where: Document, by: str) -> dict[Any, dict[in
         for d in collection.aggregate([{"$match": {**where, **more}}, {"$group": group}]):
             codes = found.setdefault(d["_id"]["by"], {})
             codes[d["_id"]["code"]] = codes.get(d["_id"]["code"], 0) + d["n"]
+    return found
+
+
+def t2_ages(survey: SurveyStore, since: datetime) -> dict[tuple[int, int], tuple[datetime, int]]:
+    """By product id and code: when the oldest document was written, and how many since a time."""
+    found: dict[tuple[int, int], tuple[datetime, int]] = {}
+    late = {"$sum": {"$cond": [{"$gte": ["$meta.ts", since]}, 1, 0]}}
+    held = {"$cond": [{"$gt": ["$lease.until", utc_now()]}, DocumentCode.RUNNING.value, "$code"]}
+    for collection, more, code in (
+        (survey.results.collection, {}, "$code"),
+        (survey.tickets.collection, {"again": None}, held),
+    ):
+        group = {"_id": {"p": "$product_id", "c": code}, "oldest": {"$min": "$meta.ts"}, "late": late}
+        for d in collection.aggregate([{"$match": more}, {"$group": group}]):
+            key = d["_id"]["p"], d["_id"]["c"]
+            oldest, number = found.get(key, (d["oldest"], 0))
+            found[key] = min(oldest, d["oldest"]), number + d["late"]
     return found
 
 

@@ -72,10 +72,6 @@ class Results:
             return {}
         return {d["_id"]: d for d in self.collection.find({"_id": {"$in": list(ids)}}, fields)}
 
-    def of_stock(self, stock: int) -> list[Document]:
-        """Results of one stock."""
-        return list(self.collection.find({"stock": stock}).sort([("product", 1), ("_id", 1)]))
-
 
 def _document(o: Outcome, unit: Mapping[str, str], meta: Document) -> Document:
     """A result that is new."""

@@ -39,9 +39,16 @@ class SurveyStore:
 
     def t2_of_stock(self, stock: int) -> list[dict[str, Any]]:
         """T2 documents of a stock: its results, and the tickets that have none yet."""
-        found = self.results.of_stock(stock)
-        waiting = [{**d, "code": code_now(d)} for d in self.tickets.of_stock(stock) if not d.get("again")]
-        return sorted([*found, *waiting], key=lambda d: (d["product"], d["_id"]))
+        return sorted(self.t2_documents({"stock": stock}), key=lambda d: (d["product"], d["_id"]))
+
+    def t2_documents(self, where: Mapping[str, Any], limit: int = 0) -> list[dict[str, Any]]:
+        """Results, and tickets that have none yet; at most `limit`, where it is not 0."""
+        found = list(self.results.collection.find(where).limit(limit))
+        left = limit - len(found)
+        if limit == 0 or left > 0:
+            waiting = self.tickets.collection.find({**where, "again": None}).limit(max(0, left))
+            found += [{**d, "code": code_now(d)} for d in waiting]
+        return found
 
 
 class Store:

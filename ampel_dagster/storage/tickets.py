@@ -188,10 +188,6 @@ class Tickets:
                 counts[id_] += self.collection.count_documents(left)
         return counts
 
-    def of_stock(self, stock: int) -> list[Document]:
-        """Tickets of one stock."""
-        return list(self.collection.find({"stock": stock}).sort([("product", 1), ("_id", 1)]))
-
 
 def in_partitions(channels: Sequence[str], nights: Sequence[str]) -> Document:
     """Condition for tickets or results of channels and nights: of states by their own night, else by membership."""

@@ -253,3 +253,12 @@ def test_second_computation_in_one_run_does_not_undo_what_the_first_announced(wo
     first, second = names
     assert sorted(announced, key=len) == [[first], sorted([first, second])]
     assert len([e for e in world.store.journal.of_stock("ztf", first) if e["tier"] == 2]) == 2
+
+
+def test_traceback_of_what_failed_is_told(world: Any) -> None:
+    """The run shows it in the UI, where most people look first."""
+    product = world.product(answers(ValueError("broken"), {"n": 1}))
+    world.ingest(world.rules("A", product), world.star(0), world.star(1))
+    tally = world.compute(product)
+    assert tally.failures == {("product probe", "ValueError: broken"): 1}
+    assert "ValueError: broken" in tally.tracebacks["product probe", "ValueError: broken"]
