@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ampel_dagster.model.datapoint import DataPoint
+from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.result import T2Result
 
@@ -82,6 +83,34 @@ class Artefact:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """The last run of a process for a channel."""
+
+    run: str
+    #: When it ended.
+    ts: datetime
+    #: What it did: selected, reacted, skipped, failed …
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What a unit adds to a stock."""
+
+    stock: int
+    tags: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    #: Content of a journal entry; empty: none.
+    journal: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _no_secret(name: str) -> str:
+    raise UserError(
+        f"there is no secret {name}: set AMPEL_SECRET_{name}, or write it to secrets/{name} of the instance"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ReactionContext:
     """Circumstances of one reaction."""
 
@@ -98,3 +127,26 @@ class ReactionContext:
     selection: Mapping[str, int] = field(default_factory=dict)
     #: Names of the products that the channel asks for.
     products: Sequence[str] = ()
+    #: Whether nothing is to be sent or changed.
+    dry_run: bool = False
+    #: The last run of this process for this channel; None: there was none.
+    session: Session | None = None
+    #: What earlier units of this process returned for this channel and night, by the unit's name: the mapping of a
+    #: PopulationUnit, the artefacts of a Report, the answers of a Publisher by stock id.
+    results: Mapping[str, Any] = field(default_factory=dict)
+    #: A secret by name, from the environment (`AMPEL_SECRET_<NAME>`) or the instance's file `secrets/<NAME>`. Raises
+    #: UserError where there is none. The value belongs into no document, message or log.
+    secret: Callable[[str], str] = field(default=_no_secret, repr=False, compare=False)
+    #: What units ask to add to stocks; the engine writes it when the unit has returned.
+    edits: list[Edit] = field(default_factory=list, repr=False, compare=False)
+
+    def add(
+        self,
+        view: TransientView,
+        *,
+        tags: Sequence[str] = (),
+        names: Sequence[str] = (),
+        journal: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add tags (seen by this channel alone), names (seen by all), or a journal entry to the stock of a view."""
+        self.edits.append(Edit(view.stock, tuple(tags), tuple(names), dict(journal or {})))
