@@ -10,9 +10,11 @@ import dagster as dg
 
 from ampel_dagster.config.instance import Instance
 from ampel_dagster.config.load import Config
+from ampel_dagster.config.secrets import Secrets
 from ampel_dagster.model.run import CODE_VERSION, RunInfo
 from ampel_dagster.pipeline.gate import is_live
-from ampel_dagster.pipeline.t3_react import Reacted, Reaction, react_to_night
+from ampel_dagster.pipeline.t3_react import react_to_night
+from ampel_dagster.pipeline.t3_record import Reacted, Reaction
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.bound import Process
 from assets.partitions import backfill_policy, begin, channel_nights
@@ -74,9 +76,9 @@ def reactions(config: Config, store: Store, process: Process, run: RunInfo, chan
 
     A live run leaves out channels that are not activated.
     """
-    reports = Instance(config.folder).reports
+    reports, secrets = Instance(config.folder).reports, Secrets(config.folder)
     return [
-        Reaction(store, config.instrument(rules.survey), process, rules, run, reports, ui_url())
+        Reaction(store, config.instrument(rules.survey), process, rules, run, reports, ui_url(), secrets)
         for channel in config.channels_of(process.name)
         if channel.name in channels
         for rules in channel.surveys.values()

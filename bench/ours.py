@@ -26,7 +26,8 @@ from ampel_dagster.model.stream import Stream
 from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
-from ampel_dagster.pipeline.t3_react import Reaction, react_to_night
+from ampel_dagster.pipeline.t3_react import react_to_night
+from ampel_dagster.pipeline.t3_record import Reaction
 from ampel_dagster.pipeline.t3_views import load_views
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.sources.files import BrokenSourceError, read_file

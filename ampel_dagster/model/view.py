@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ class TransientView:
     t2: Mapping[str, T2Result]
     build_light_curve: Callable[["TransientView"], LightCurve] = field(repr=False, compare=False)
     read_cutouts: Callable[[int], Mapping[str, bytes]] = field(repr=False, compare=False, default=lambda _: {})
+    #: Times (Julian date) of the channel's first alert of this object, and of the last one of this night.
+    first_jd: float = nan
+    jd: float = nan
+    #: Whether the channel's first alert of this object is of this night.
+    is_new: bool = False
 
     @cached_property
     def light_curve(self) -> LightCurve:
@@ -57,19 +63,70 @@ class TransientView:
         """Stamps of the last alert by name, gzipped FITS; empty where none are kept."""
         return self.read_cutouts(self.alerts[-1])
 
+    @property
+    def age_days(self) -> float:
+        """Days from the channel's first alert of this object to the last one of this night."""
+        return self.jd - self.first_jd
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """What the light curve says at a glance: `CURVE_FACTS`; None where it does not say."""
+        return curve_facts(self.light_curve)
+
     def value(self, path: str) -> Any:
-        """A value by dotted path: ``name``, ``ra_deg`` …, or ``product.field.sub`` of a T2 result; None if absent."""
+        """A value by dotted path; None if absent.
+
+        ``name``, ``ra_deg`` … (`VIEW_FIELDS`), ``light_curve.n_detections`` … (`CURVE_FACTS`), or
+        ``product.field.sub`` of a T2 result.
+        """
         head, _, rest = path.partition(".")
         if not rest:
-            return getattr(self, head, None) if head in VIEW_FIELDS else None
-        found: Any = self.t2[head].body if head in self.t2 else None
+            found = getattr(self, head) if head in VIEW_FIELDS else None
+            return None if found != found else found  # NaN is no value
+        if head == CURVE and head not in self.t2:
+            return self.facts.get(rest)
+        value: Any = self.t2[head].body if head in self.t2 else None
         for part in rest.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return found
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
 
 
-#: What `TransientView.value` finds without a product's name before it.
-VIEW_FIELDS = ("survey", "channel", "night", "stock", "name", "ra_deg", "dec_deg", "link", "source", "run")
+def curve_facts(curve: LightCurve) -> dict[str, Any]:
+    """Numbers of points by kind, times and magnitudes of the detections; None where there is none."""
+    of_kind = {kind: curve.kind == kind for kind in ("detection", "upper_limit", "forced")}
+    found = of_kind["detection"]
+    jd, mag, band = curve.jd[found], curve.mag[found], curve.band[found]
+    measured = mag[mag == mag]
+    return {
+        "n_points": len(curve),
+        "n_detections": int(found.sum()),
+        "n_upper_limits": int(of_kind["upper_limit"].sum()),
+        "n_forced": int(of_kind["forced"].sum()),
+        "n_negative": int((found & ~curve.positive).sum()),
+        "n_bands": len(set(band.tolist())),
+        "first_jd": float(jd[0]) if len(jd) else None,
+        "last_jd": float(jd[-1]) if len(jd) else None,
+        "duration_days": float(jd[-1] - jd[0]) if len(jd) else None,
+        "peak_mag": float(measured.min()) if len(measured) else None,
+        "last_mag": float(measured[-1]) if len(measured) else None,
+        "last_band": str(band[-1]) if len(band) else None,
+    }
+
+
+#: First part of the paths of facts about the light curve.
+CURVE = "light_curve"
+#: What `curve_facts` tells, and of which type it is.
+CURVE_FACTS: Mapping[str, str] = {
+    **dict.fromkeys(("n_points", "n_detections", "n_upper_limits", "n_forced", "n_negative", "n_bands"), "number"),
+    **dict.fromkeys(("first_jd", "last_jd", "duration_days", "peak_mag", "last_mag"), "number"),
+    "last_band": "text",
+}
+#: What `TransientView.value` finds without a product's name before it, and of which type it is.
+VIEW_FIELDS: Mapping[str, str] = {
+    **dict.fromkeys(("survey", "channel", "night", "name", "source", "run"), "text"),
+    **dict.fromkeys(("stock", "ra_deg", "dec_deg", "link", "first_jd", "jd", "age_days"), "number"),
+    "is_new": "flag",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,14 @@ class T2Unit(Unit, ABC):
         """
         return ()
 
+    def fields(self) -> Mapping[str, str] | None:
+        """What a result holds, by dotted path: 'number', 'text', 'flag', 'list', or '' for any; None: not told.
+
+        A ``*`` in a path stands for any characters. Where a unit tells, a condition on a field that does not exist, or
+        that compares a number with a text, is found when the configuration is checked.
+        """
+        return None
+
     def data_versions(self) -> Mapping[str, str]:
         """Content hashes, by name, of the data from outside that results depend on; kept with each result."""
         return {}
@@ -179,6 +187,11 @@ class LightCurveUnit(T2Unit):
 
 class ReactionUnit(Unit, ABC):
     """Base of T3 units."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Dotted paths of values that the unit reads from views by its configuration, to be checked beforehand."""
+        return ()
 
 
 class Report(ReactionUnit):
