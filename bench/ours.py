@@ -151,7 +151,13 @@ class Bench:
         )
 
     def _nights(self) -> list[str]:
-        return sorted(self._store.survey(SURVEY).ledger.alert.distinct("night"))
+        """The night of the packets. Copies are of other nights, thirty objects each: here they become one's, as AMPEL
+        takes a thousand stocks at a time whenever they were seen, and as a real night has thousands.
+        """
+        alert = self._store.survey(SURVEY).ledger.alert
+        night = min(alert.distinct("night"))
+        alert.update_many({"night": {"$ne": night}}, {"$set": {"night": night}})
+        return [night]
 
     def _t3(self) -> dict[str, Any]:
         survey, instrument, nights, seen = self._store.survey(SURVEY), ZTF(), self._nights(), {}

@@ -14,7 +14,7 @@ from ampel_dagster.storage.store import SurveyStore
 from ampel_dagster.units.bound import ChannelRules, Process, Show, Stage, in_order
 
 #: Views that stay in memory from choosing to reacting; the others are loaded again, chunk by chunk.
-_KEPT = 2 * CHUNK
+_KEPT = CHUNK
 
 
 class Chosen(NamedTuple):

@@ -6,6 +6,7 @@ Rights are enforced here and in the queries: a view holds only what carries the 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from math import isfinite, nan
+from operator import attrgetter
 from typing import Any
 
 from ampel_dagster.instruments.base import Instrument
@@ -16,6 +17,7 @@ from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.result import T2Result
 from ampel_dagster.model.stock import State, Stock
 from ampel_dagster.model.view import TransientView
+from ampel_dagster.pipeline.ingest import rare_collection
 from ampel_dagster.storage.ledger import AlertRecord
 from ampel_dagster.storage.store import SurveyStore
 from ampel_dagster.units.base import PointUnit
@@ -23,6 +25,7 @@ from ampel_dagster.units.bound import ChannelRules, Product, in_order
 
 #: Objects that are loaded together, with one query a collection.
 CHUNK = 500
+_BY_TIME = attrgetter("jd", "id")
 #: Of the results of several versions only what says where they came from.
 _ELEMENT = {"body.version": 1, "body.code": 1, "body.meta": 1}
 
@@ -62,8 +65,12 @@ class ViewLoader:
         products = [product for request in rules.requests for product in in_order(request.product)]
         self._products = {product.id: product for product in products}
 
-    def load(self, chunk: Sequence[Sequence[AlertRecord]]) -> Iterator[TransientView]:
+    def load(self, chunk: Sequence[Sequence[AlertRecord]]) -> list[TransientView]:
         """Views of some stocks, with one query a collection."""
+        with rare_collection():
+            return list(self._load(chunk))
+
+    def _load(self, chunk: Sequence[Sequence[AlertRecord]]) -> Iterator[TransientView]:
         channel, view = self._rules.channel, self._rules.view
         with_state = [alerts for alerts in chunk if view in alerts[-1].state and channel in alerts[-1].channel]
         links = [alerts[-1].state[view] for alerts in with_state]
@@ -71,18 +78,23 @@ class ViewLoader:
         states = self._survey.states.load(links, channel)
         history = self._survey.states.of_stocks(ids, channel)
         stocks = self._survey.stocks.load(ids, channel)
-        dps = {id_ for state in states.values() for id_ in state.dps}
-        points = self._survey.points.load(dps, channel=channel)
+        points = self._points(states.values())
         results = self._results(states, points)
         sources = self._sources([alerts[-1].id for alerts in with_state])
         for alerts in with_state:
             last = alerts[-1]
             state, stock = states.get(last.state[view]), stocks.get(last.stock)
-            if state is None or stock is None:
-                continue
-            past = [(jd, link) for jd, link in history.get(stock.id, ()) if jd <= last.jd]
-            found = tuple(sorted((points[i] for i in state.dps if i in points), key=lambda p: (p.jd, p.id)))
-            yield self._view(alerts, state, stock, found, past, results, sources[last.id])
+            if state is not None and stock is not None:
+                past = [(jd, link) for jd, link in history.get(stock.id, ()) if jd <= last.jd]
+                yield self._view(alerts, state, stock, points[state.link], past, results, sources[last.id])
+
+    def _points(self, states: Collection[State]) -> dict[int, tuple[DataPoint, ...]]:
+        """Points by state, oldest first."""
+        dps = {id_ for state in states for id_ in state.dps}
+        loaded = self._survey.points.load(dps, channel=self._rules.channel)
+        return {
+            state.link: tuple(sorted((loaded[i] for i in state.dps if i in loaded), key=_BY_TIME)) for state in states
+        }
 
     def _view(
         self,
@@ -147,12 +159,11 @@ class ViewLoader:
         kinds = product.unit.kinds if isinstance(product.unit, PointUnit) else ()
         return [hash_ints(product.id, point.id) for point in points if point.kind in kinds]
 
-    def _results(self, states: Mapping[int, State], points: Mapping[int, DataPoint]) -> dict[int, T2Result]:
+    def _results(self, states: Mapping[int, State], points: Mapping[int, Sequence[DataPoint]]) -> dict[int, T2Result]:
         ids: list[int] = []
         for state in states.values():
-            mine = sorted((points[i] for i in state.dps if i in points), key=lambda p: (p.jd, p.id))
             for product in self._products.values():
-                ids += self._result_ids(product, state, mine)
+                ids += self._result_ids(product, state, points[state.link])
         channel = self._rules.channel
         fields = {"product": 1, "unit": 1, "version": 1, "code": 1, "result": 1, "input": 1}
         return {
