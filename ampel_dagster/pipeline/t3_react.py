@@ -30,6 +30,8 @@ from ampel_dagster.units.base import PopulationUnit, Publisher, ReactionUnit, Re
 T = TypeVar("T")
 #: Of how many selected objects the names are shown.
 _NAMED = 20
+#: Of how many the views are kept, to be looked at in the UI.
+_SHOWN = 10
 
 
 def react_to_night(
@@ -52,6 +54,7 @@ def react_to_night(
     done.deferred = found.deferred
     done.counts.update(seen=found.seen, selected=len(found.views), deferred=len(found.deferred))
     done.names = [entry.name for entry in found.views.chosen[:_NAMED]]
+    done.shown = list(found.views[:_SHOWN])
     if only is not None and not found.views:
         return done
     if session is None:

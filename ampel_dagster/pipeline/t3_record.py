@@ -13,7 +13,7 @@ from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.ids import hash_ints, hash_json
 from ampel_dagster.model.run import RunInfo, utc_now
-from ampel_dagster.model.view import Artefact, Edit, ReactionContext
+from ampel_dagster.model.view import Artefact, Edit, ReactionContext, TransientView
 from ampel_dagster.pipeline.guard import plain_text
 from ampel_dagster.pipeline.t2_values import storable
 from ampel_dagster.pipeline.t3_select import Chosen
@@ -80,6 +80,8 @@ class Reacted:
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: Names of the first objects that were selected.
     names: list[str] = field(default_factory=list)
+    #: The first of them, to be looked at.
+    shown: list[TransientView] = field(default_factory=list)
     #: Stocks that still wait: for a result, or for another run that is at them.
     deferred: set[int] = field(default_factory=set)
     #: What each unit did for whom: stocks by word.
