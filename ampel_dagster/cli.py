@@ -5,7 +5,6 @@ Errors of users (a wrong name, file, address) are one line on stderr and exit co
 
 import sys
 from collections.abc import Callable
-from functools import wraps
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -14,6 +13,8 @@ import click
 
 from ampel_dagster.commands import checking, filters, ingesting, looking, serving, streaming, tickets
 from ampel_dagster.commands import quarantine as bad
+from ampel_dagster.commands.examples import examples as _examples
+from ampel_dagster.commands.t3 import t3
 from ampel_dagster.model.errors import AmpelError, ConfigError, UserError
 
 P = ParamSpec("P")
@@ -36,22 +37,6 @@ class _Group(click.Group):
         except AmpelError as error:
             click.echo(f"failed: {' '.join(str(error).split())}", err=True)
             raise SystemExit(1) from None
-
-
-def _examples(*lines: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Add examples to a command's help."""
-
-    def add(command: Callable[P, R]) -> Callable[P, R]:
-        text = "\n\n\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-        @wraps(command)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return command(*args, **kwargs)
-
-        call.__doc__ = (command.__doc__ or "") + text
-        return call
-
-    return add
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -384,18 +369,7 @@ def t2_reset(
     tickets.reset(tickets.Which(product, code, stock, night, survey), yes=yes)
 
 
-@main.group()
-def t3() -> None:
-    """T3: what was sent, and what is new."""
-
-
-@t3.command("outbox")
-@click.option("--process", help="Only of this process.")
-@click.option("--state", type=click.Choice(["reserved", "confirmed", "unknown"]), help="Only in this state.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
-def t3_outbox(process: str | None, state: str | None, as_json: bool) -> None:
-    """List what was sent, when and where."""
-    looking.outbox(process, state, as_json=as_json)
+main.add_command(t3)
 
 
 @main.command()

@@ -19,7 +19,7 @@ from ampel_dagster.pipeline.ingest import Progress
 from ampel_dagster.pipeline.replay import replay
 from ampel_dagster.pipeline.t0_ingest import Ingestion
 from ampel_dagster.pipeline.t2_augment import Augmentation
-from ampel_dagster.pipeline.t3_react import react_to_updates
+from ampel_dagster.pipeline.t3_react import react_again, react_to_updates
 from ampel_dagster.pipeline.tier import PartitionFacts, TierOutput
 from ampel_dagster.sources.files import list_files, read_file
 from ampel_dagster.storage.audit import left_out
@@ -57,6 +57,8 @@ class ReactConfig(dg.Config):
 
     processes: list[str] = []  # noqa: RUF012
     channels: list[str] = []  # noqa: RUF012
+    #: Ids of effects in the outbox, to be sent again; with these, nothing else is done.
+    resend: list[str] = []  # noqa: RUF012
 
 
 def ticket_jobs(setup: Config) -> tuple[dg.JobDefinition, dg.JobDefinition]:
@@ -100,11 +102,14 @@ def react_job(setup: Config) -> dg.JobDefinition:
     @dg.op(description="React to the batches that a process has not handled for a channel.")
     def react_to_new(context: dg.OpExecutionContext, config: ReactConfig, mongo: MongoResource) -> None:
         run = begin(context, setup, mongo.store, "live")
+        again = mongo.store.outbox.list(_id={"$in": [int(id_) for id_ in config.resend]}) if config.resend else []
         for name in config.processes or list(setup.processes):
             process = setup.processes[name]
             channels = config.channels or [channel.name for channel in setup.channels_of(name)]
             for reaction in reactions(setup, mongo.store, process, run, channels):
-                for done in (reacted := react_to_updates(reaction)):
+                mine = [d for d in again if reaction.is_about(d)]
+                reacted = react_again(reaction, mine) if config.resend else react_to_updates(reaction)
+                for done in reacted:
                     context.log_event(
                         dg.AssetMaterialization(
                             ["t3", name],

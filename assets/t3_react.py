@@ -10,16 +10,22 @@ import dagster as dg
 
 from ampel_dagster.config.instance import Instance
 from ampel_dagster.config.load import Config
+from ampel_dagster.config.secrets import Secrets
 from ampel_dagster.model.run import CODE_VERSION, RunInfo
+from ampel_dagster.model.view import TransientView
 from ampel_dagster.pipeline.gate import is_live
-from ampel_dagster.pipeline.t3_react import Reacted, Reaction, react_to_night
+from ampel_dagster.pipeline.t3_react import react_to_night
+from ampel_dagster.pipeline.t3_record import Reacted, Reaction
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.bound import Process
 from assets.partitions import backfill_policy, begin, channel_nights
-from resources.metadata import failure_table
+from resources.curves import curve_list
+from resources.metadata import escaped, failure_table, markdown_table
 from resources.mongo import MongoResource
 from resources.partitions import partition_key, split_partitions
 
+#: Light curves that are drawn, and characters of a preview: both stay in the event log.
+_CURVES, _PREVIEW = 3, 5000
 #: Owners are shown as people only where they are addresses.
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
@@ -74,9 +80,9 @@ def reactions(config: Config, store: Store, process: Process, run: RunInfo, chan
 
     A live run leaves out channels that are not activated.
     """
-    reports = Instance(config.folder).reports
+    reports, secrets = Instance(config.folder).reports, Secrets(config.folder)
     return [
-        Reaction(store, config.instrument(rules.survey), process, rules, run, reports, ui_url())
+        Reaction(store, config.instrument(rules.survey), process, rules, run, reports, ui_url(), secrets)
         for channel in config.channels_of(process.name)
         if channel.name in channels
         for rules in channel.surveys.values()
@@ -98,15 +104,37 @@ def raise_failures(reacted: list[Reacted]) -> None:
 
 
 def reaction_metadata(done: Reacted) -> dict[str, Any]:
-    """Figures, names and files of one channel and night."""
+    """Figures, first objects with what each unit did for them, a few light curves, and files of a channel and night."""
     found: dict[str, Any] = {"dagster/row_count": done.counts["selected"], **dict(done.counts)}
     if done.names:
         found["objects"] = ", ".join(done.names) + (" …" if done.counts["selected"] > len(done.names) else "")
+    if done.shown:
+        found["table"] = dg.MetadataValue.md(markdown_table([_object_row(done, view) for view in done.shown]))
+        curves = [(escaped(view.name), view.light_curve) for view in done.shown[:_CURVES]]
+        found["light curves"] = dg.MetadataValue.md(curve_list(curves))
     for artefact in done.artefacts:
         # The pages of single objects are reached from the index.
         if artefact.path.parent.name == "objects":
             continue
         found[artefact.path.name] = dg.MetadataValue.path(str(artefact.path))
+    for unit, text in done.previews.items():
+        found[f"{unit} would send"] = text[:_PREVIEW]
     if done.failures:
         found["failures"] = "; ".join(f"{who}: {message}" for who, message in done.failures)
     return found
+
+
+def _object_row(done: Reacted, view: TransientView) -> dict[str, Any]:
+    """One object: where, how bright, and what each unit did."""
+    facts = view.facts
+    row: dict[str, Any] = {"object": view.name, "ra deg": round(view.ra_deg, 5), "dec deg": round(view.dec_deg, 5)}
+    row |= {"detections": facts["n_detections"], "peak mag": _rounded(facts["peak_mag"])}
+    row |= {"last mag": _rounded(facts["last_mag"])}
+    return row | {
+        unit: ", ".join(word for word, stocks in words.items() if view.stock in stocks) or "–"
+        for unit, words in done.done.items()
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

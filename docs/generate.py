@@ -19,8 +19,10 @@ from ampel_dagster.cli import main as command_line
 from ampel_dagster.units import filters, t1, t2, t3
 from ampel_dagster.units.base import (
     AlertFilter,
+    BulkPublisher,
     LightCurveUnit,
     PointUnit,
+    PopulationUnit,
     Publisher,
     Report,
     StateUnit,
@@ -46,6 +48,8 @@ _KINDS: dict[type[Unit], str] = {
     StateUnit: "state unit: computes on the datapoints of a state",
     LightCurveUnit: "light curve unit: computes on the light curve of a state, whatever the survey",
     Report: "report: writes files about all selected objects of a channel and night",
+    PopulationUnit: "population unit: computes something over all selected objects of a channel and night",
+    BulkPublisher: "publisher: tells someone outside about many objects at once, once a state",
     Publisher: "publisher: tells someone outside about an object, once a state",
 }
 _PLAIN = {

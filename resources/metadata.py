@@ -65,10 +65,11 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _line(values: Sequence[Any]) -> str:
-    return "| " + " | ".join(map(_cell, values)) + " |"
+    return "| " + " | ".join(map(escaped, values)) + " |"
 
 
-def _cell(value: Any) -> str:
+def escaped(value: Any) -> str:
+    """A value as text that is no markup, of limited length."""
     text = f"{value:.6g}" if isinstance(value, float) and abs(value) < 1e5 else str(value)
     text = " ".join(text.split())[:_WIDTH]
     return "".join(_ESCAPED.get(character, character) for character in text)

@@ -1,11 +1,13 @@
 """New T2 results start the processes that wait for them; what was left over is tried again."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
 from ampel_dagster.config.load import Config
+from ampel_dagster.model.run import utc_now
 from ampel_dagster.pipeline.gate import is_live
 from ampel_dagster.pipeline.t3_react import has_updates
 from ampel_dagster.storage.store import Store
@@ -78,16 +80,25 @@ def _waiting(config: Config) -> list[str]:
 
 
 def _with_news(config: Config, store: Store, processes: list[str]) -> list[tuple[str, str]]:
-    """Processes and channels for which something is new."""
+    """Processes and channels for which something is new, and whose last run is long enough ago."""
     return [
         (name, channel.name)
         for name in processes
         for channel in config.channels_of(name)
         if any(
-            is_live(store, rules) and has_updates(store, name, channel.name, survey)
+            is_live(store, rules)
+            and has_updates(store, name, channel.name, survey)
+            and not _is_too_soon(config, store, name, channel.name, survey)
             for survey, rules in channel.surveys.items()
         )
     ]
+
+
+def _is_too_soon(config: Config, store: Store, process: str, channel: str, survey: str) -> bool:
+    """Whether a process is to wait, so that what comes meanwhile is reacted to together."""
+    trigger = config.processes[process].trigger
+    last = store.reactions.last(process, channel, survey, "") if trigger and trigger.every_minutes else None
+    return bool(trigger and last and utc_now() < last.ts + timedelta(minutes=trigger.every_minutes))
 
 
 def _request(process: str, channel: str, run_key: str | None = None) -> dg.RunRequest:

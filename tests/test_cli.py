@@ -485,6 +485,29 @@ class TestLooking:
         assert told.count("ZTF18aaaaaa") == 7
         assert shell.ok("t3", "outbox", "--state", "unknown", "--json") == ""
         assert shell("t3", "outbox", "--state", "lost").exit_code == 2
+        assert shell.ok("t3", "outbox", "--since", "1 hours", "--json").count("\n") == 7
+        assert shell.ok("t3", "outbox", "--since", "2200-01-01", "--json") == ""
+        assert shell.error("t3", "outbox", "--since", "soon").startswith("error: --since soon: write a date")
+
+    def test_preview(self, shell):
+        before = shell.counts()
+        rows = [
+            json.loads(line) for line in shell.ok("t3", "preview", "table", "--night", NIGHT, "--json").splitlines()
+        ]
+        assert [(row["channel"], row["name"], row["selected"]) for row in rows if row["channel"] == "ALL"] == [
+            ("ALL", f"ZTF18aaaaaa{letter}", True) for letter in "abc"
+        ]
+        told = shell.ok("t3", "preview", "table", "--channel", "BRIGHT", "--night", NIGHT)
+        assert "1 of 1 objects selected, 0 wait for a result" in told
+        assert "TransientTable would send: files about 1 objects" in told
+        assert shell("t3", "preview", "table").stderr.count("nothing is new to table") == 3
+        assert shell.counts() == before
+        assert shell.error("t3", "preview", "tabel") == "error: no process is called 'tabel'; did you mean table?"
+        assert shell.error("t3", "preview", "table", "--channel", "OTHER").startswith("error: no channel of table is")
+
+    def test_reports_are_not_resent(self, shell):
+        assert shell.ok("t3", "resend", "--process", "table") == "no message is like that\n"
+        assert shell.error("t3", "resend").startswith("error: say which")
 
     def test_status(self, shell):
         assert json.loads(shell.ok("t2", "status", "--json")) == {"ztf": {"summary": {"0": 3}}}

@@ -28,7 +28,8 @@ from ampel_dagster.pipeline.gate import activate
 from ampel_dagster.pipeline.ranges import plan
 from ampel_dagster.pipeline.t0_ingest import Ingestion
 from ampel_dagster.pipeline.t2_augment import Augmentation
-from ampel_dagster.pipeline.t3_react import Reaction, react_to_updates
+from ampel_dagster.pipeline.t3_react import react_to_updates
+from ampel_dagster.pipeline.t3_record import Reaction
 from ampel_dagster.sources.files import list_files, read_file
 from ampel_dagster.storage.collections import COMMON_COLLECTIONS, SURVEY_COLLECTIONS
 from ampel_dagster.storage.store import Store

@@ -1,4 +1,4 @@
-"""``counts``, ``ledger``, ``provenance`` and ``t3 outbox``."""
+"""``counts``, ``ledger`` and ``provenance``."""
 
 import json
 import re
@@ -119,7 +119,7 @@ def ledger_table(sources: Mapping[str, Mapping[str, Any]]) -> Table:
 def _open_table(batches: Sequence[Document]) -> Table:
     table = Table("batch", "run", "since", title="open batches")
     for d in batches[:_MOST_SOURCES]:
-        table.add_row(hex_id(d["_id"]), d["meta"]["run"], _when(d["meta"]["ts"]))
+        table.add_row(hex_id(d["_id"]), d["meta"]["run"], when(d["meta"]["ts"]))
     return table
 
 
@@ -135,23 +135,6 @@ def _night(text: str) -> str:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise UserError(f"{text} is no night; write YYYY-MM-DD") from None
-
-
-def outbox(process: str | None, state: str | None, *, as_json: bool) -> None:
-    """What was sent."""
-    with session() as current:
-        found = current.store.outbox.list(process, state)
-        if as_json:
-            for d in found:
-                click.echo(json.dumps(d, default=str))
-            return
-        table = Table("when", "process", "unit", "channel", "object", "state", title="outbox")
-        for d in found[:200]:
-            where = (d["process"], d["unit"], d["channel"], escape(d["name"]), d["state"])
-            table.add_row(_when(d["meta"]["ts"]), *where)
-        out.print(table)
-        if len(found) > 200:
-            out.print(f"… and {len(found) - 200} more: --json lists all")
 
 
 def find_stock(config: Config, store: Store, name: str) -> tuple[str, Stock]:
@@ -216,8 +199,9 @@ def _add_result(tree: Tree, d: Document) -> None:
 
 
 def _meta(meta: Mapping[str, Any]) -> str:
-    return f"run {meta['run']}, code {meta['version']}, config {hex_id(meta['config'])}, {_when(meta['ts'])}"
+    return f"run {meta['run']}, code {meta['version']}, config {hex_id(meta['config'])}, {when(meta['ts'])}"
 
 
-def _when(ts: datetime) -> str:
+def when(ts: datetime) -> str:
+    """A time as people read it."""
     return ts.strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -3,20 +3,33 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from ampel_dagster.config.instance import Instance
+from ampel_dagster.config.paths import asked_products, conditions, path_problem, test_of
 from ampel_dagster.config.problems import problems_of
-from ampel_dagster.config.spec import ChannelSpec, ProcessSpec, ProductSpec, SurveySpec, UnitSpec
+from ampel_dagster.config.spec import ChannelSpec, ProcessSpec, ProductSpec, StageSpec, SurveySpec, UnitSpec
 from ampel_dagster.instruments import INSTRUMENTS
 from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.errors import Problem
+from ampel_dagster.model.selection import Inside, Region
 from ampel_dagster.model.stream import Stream
-from ampel_dagster.model.view import VIEW_FIELDS
 from ampel_dagster.units.base import AlertFilter, ReactionUnit, T1Combiner, T2Unit, Unit
-from ampel_dagster.units.bound import Channel, ChannelRules, Gate, Limits, Process, Product, Request, Trigger
+from ampel_dagster.units.bound import (
+    Channel,
+    ChannelRules,
+    Gate,
+    Limits,
+    Process,
+    Product,
+    Request,
+    Show,
+    Stage,
+    Trigger,
+    in_order,
+)
 from ampel_dagster.units.registry import find_unit
 
 U = TypeVar("U", bound=Unit)
@@ -124,12 +137,12 @@ class Builder:
         built = {}
         for name, spec in specs.items():
             file = f"t3/{name}.yaml"
-            units = [self._unit(file, f"units.{n}", unit, ReactionUnit) for n, unit in enumerate(spec.units)]
             names = [unit.unit for unit in spec.units]
             for name_ in sorted({n for n in names if names.count(n) > 1}):
                 self._problem(file, "units", f"{name_} stands twice", "make a second process of it")
-            for condition in spec.select.conditions:
-                self._check_path(file, "select.where", condition.path, products)
+            self._check_conditions(file, "select.where", spec.select.where, products)
+            if spec.select.order:
+                self._check_path(file, "select.order", spec.select.order.removeprefix("-"), products)
             trigger = spec.trigger
             if trigger and not (trigger.on or trigger.schedule):
                 self._problem(
@@ -138,9 +151,46 @@ class Builder:
                     "says neither on nor schedule",
                     "{on: t2}, {schedule: '0 8 * * *'}, or none",
                 )
-            bound = Trigger(trigger.on, trigger.schedule, trigger.timezone) if trigger else None
-            built[name] = Process(name, tuple(u for u in units if u), spec.select, bound, spec.react)
+            stages = [self._stage(file, f"units.{n}", unit, products) for n, unit in enumerate(spec.units)]
+            found = tuple(stage for stage in stages if stage)
+            built[name] = Process(
+                name,
+                tuple(stage.unit for stage in found),
+                spec.select,
+                Trigger(trigger.on, trigger.schedule, trigger.timezone, trigger.every_minutes) if trigger else None,
+                react=spec.react,
+                dry_run=spec.dry_run,
+                staged=found,
+                inside=self._regions(file, spec.select.region),
+            )
         return built
+
+    def _stage(self, file: str, at: str, spec: StageSpec, products: Mapping[str, Product]) -> Stage | None:
+        """A unit of a process with its conditions, and what it is shown."""
+        unit = self._unit(file, at, UnitSpec(unit=spec.unit, config=spec.config), ReactionUnit)
+        self._check_conditions(file, f"{at}.where", spec.where, products)
+        show = spec.show
+        for product in (show.t2 or ()) if show else ():
+            self._known(file, f"{at}.show.t2", product, products, "t2")
+        if unit is None:
+            return None
+        for path in unit.paths:
+            self._check_path(file, f"{at}.config", path, products)
+        access = frozenset(show.access) if show and show.access is not None else None
+        if access is not None:
+            self._check_access(file, sorted(access), (), f"{at}.show.access")
+        return Stage(unit, conditions(spec.where), Show(show.t2, show.points, access) if show else None)
+
+    def _regions(self, file: str, regions: Sequence[Region]) -> tuple[Inside, ...]:
+        """Tests of regions, whose files are read now."""
+        tests = []
+        for region in regions:
+            try:
+                tests.append(test_of(region, self._folder))
+            except ValueError as error:
+                message, _, remedy = str(error).partition("; ")
+                self._problem(file, "select.region", message, remedy)
+        return tuple(tests)
 
     def channels(
         self,
@@ -156,7 +206,8 @@ class Builder:
         for name, (spec, blocks) in specs.items():
             file = place.format(name)
             for process in spec.t3:
-                self._known(file, "t3", process, processes, "t3")
+                if self._known(file, "t3", process, processes, "t3"):
+                    self._check_asked(file, processes[process], spec, blocks, products)
             self._check_access(file, spec.access, list(blocks))
             rules = {}
             for survey, block in blocks.items():
@@ -230,14 +281,14 @@ class Builder:
             self._problem(file, key, f"there is no {folder}/{name}.yaml", remedy)
         return False
 
-    def _check_access(self, file: str, access: Sequence[str], surveys: Sequence[str]) -> None:
+    def _check_access(self, file: str, access: Sequence[str], surveys: Sequence[str], key: str = "access") -> None:
         """A right that no survey has is a spelling mistake; access without a right of a survey hides all of it."""
         known = sorted({tag for instrument in INSTRUMENTS.values() for tag in _rights(instrument)})
         for right in access:
             if right not in known:
                 near = get_close_matches(right, known, n=1, cutoff=0.5)
                 remedy = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
-                self._problem(file, "access", f"no survey has the right {right!r}", remedy)
+                self._problem(file, key, f"no survey has the right {right!r}", remedy)
         for survey in surveys if access else ():
             instrument = INSTRUMENTS[survey]
             # One that is misspelt has been reported.
@@ -245,12 +296,47 @@ class Builder:
                 remedy = f"add {' or '.join(sorted(instrument.rights))}"
                 self._problem(file, "access", f"holds no right of {survey}, so that nothing of it is seen", remedy)
 
-    def _check_path(self, file: str, key: str, path: str, products: Mapping[str, Product]) -> None:
-        head, _, rest = path.partition(".")
-        if rest:
-            self._known(file, key, head, products, "t2")
-        elif head not in VIEW_FIELDS:
-            self._problem(file, key, f"{path!r} is not known", f"product.field, or one of {', '.join(VIEW_FIELDS)}")
+    def companions(self, processes: Mapping[str, Process], channels: Mapping[str, ChannelFile]) -> None:
+        """Channels that a selection asks about take part in the process: else it would tell of what is not its own."""
+        for process in processes.values():
+            for name in process.select.channels.names:
+                file, key = f"t3/{process.name}.yaml", "select.channels"
+                if self._known(file, key, name, channels, "channels") and process.name not in channels[name][0].t3:
+                    remedy = f"name {process.name} under t3 in channels/{name}.yaml"
+                    self._problem(file, key, f"{name} does not take part in {process.name}", remedy)
+
+    def _check_asked(
+        self,
+        file: str,
+        process: Process,
+        spec: ChannelSpec,
+        blocks: Mapping[str, SurveySpec],
+        products: Mapping[str, Product],
+    ) -> None:
+        """Conditions on a product that a channel does not have computed would never hold."""
+        named = [
+            products[request.product]
+            for block in blocks.values()
+            for request in block.t2
+            if request.product in products
+        ]
+        asked = {product.name for request in named for product in in_order(request)}
+        for name in asked_products([condition.path for condition in process.select.conditions], products):
+            if name in products and name not in asked:
+                message = f"{process.name} selects by {name}, which {spec.channel} does not ask for"
+                self._problem(file, "t3", message, f"add {name} to t2")
+
+    def _check_conditions(self, file: str, key: str, where: Sequence[str], products: Mapping[str, Product]) -> None:
+        for condition in conditions(where):
+            self._check_path(file, key, condition.path, products, condition.value)
+
+    def _check_path(self, file: str, key: str, path: str, products: Mapping[str, Product], value: Any = None) -> None:
+        """A dotted path: its product, the field if the unit tells of its fields, and whether `value` is of its type."""
+        if all(self._known(file, key, name, products, "t2") for name in asked_products([path], products)):
+            missing = [name for name in asked_products([path], products) if name not in products]
+            problem = None if missing else path_problem(path, products, value)
+            if problem:
+                self._problem(file, key, *problem)
 
     def _problem(self, file: str, key: str, message: str, remedy: str) -> None:
         self._problems.append(Problem(file, key, message, remedy))

@@ -103,6 +103,7 @@ def load(folder: Path) -> Config:
     built_products = builder.products(products)
     built_processes = builder.processes(processes, built_products)
     built_channels = builder.channels(channels, built_products, built_processes, built_streams)
+    builder.companions(built_processes, channels)
     if reader.problems:
         raise ConfigError(reader.problems)
     content = {

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from ampel_dagster.config.clock import check_cron, check_timezone
-from ampel_dagster.model.selection import Select
+from ampel_dagster.model.datapoint import Kind
+from ampel_dagster.model.selection import Condition, Select
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=80)]
 
@@ -93,12 +94,39 @@ class ProductSpec(Spec):
         return self
 
 
+class ShowSpec(Spec):
+    """What of an object a unit is shown; what is not named is shown in full."""
+
+    t2: tuple[Name, ...] | None = Field(None, description="only these products")
+    points: tuple[Kind, ...] | None = Field(None, description="only datapoints of these kinds")
+    access: tuple[str, ...] | None = Field(
+        None, description="only datapoints that these data rights cover; objects without any are left out"
+    )
+
+
+class StageSpec(UnitSpec):
+    """A unit of a process, with what is its own."""
+
+    where: tuple[str, ...] = Field((), description="further conditions: this unit gets only objects that fulfil them")
+    show: ShowSpec | None = Field(None, description="what of an object it is shown; none: all that the channel may see")
+
+    @field_validator("where")
+    @classmethod
+    def _parses(cls, where: tuple[str, ...]) -> tuple[str, ...]:
+        for text in where:
+            Condition.parse(text)
+        return where
+
+
 class TriggerSpec(Spec):
     """What starts a process by itself."""
 
     on: Literal["t2"] | None = Field(None, description="t2: when results of its channels are new")
     schedule: str | None = Field(None, description="cron expression, as in '0 8 * * *'")
     timezone: str = "UTC"
+    every_minutes: int = Field(
+        0, ge=0, description="minutes between two runs for a channel, at least: news in between are reacted to together"
+    )
 
     @field_validator("schedule")
     @classmethod
@@ -115,6 +143,7 @@ class ProcessSpec(Spec):
     """``t3/NAME.yaml``."""
 
     select: Select = Field(default_factory=Select)
-    units: tuple[UnitSpec, ...] = Field(min_length=1)
+    units: tuple[StageSpec, ...] = Field(min_length=1)
     trigger: TriggerSpec | None = None
     react: bool = Field(False, description="send things outside also in runs over archives")
+    dry_run: bool = Field(False, description="say what would be sent, and send and write nothing")

@@ -9,7 +9,10 @@
     │   └── SourceError      a live stream cannot be reached, or refuses
     ├── AlertFormatError     a packet cannot be read; becomes a quarantine record
     ├── UndeclaredReadError  a filter reads what it said it would not; becomes a verdict
-    └── TryLaterError        a unit cannot compute now; becomes a ticket that is due later
+    ├── TryLaterError        a unit cannot compute now; becomes a ticket that is due later
+    └── SendError            a publisher knows that nothing arrived
+        ├── RefusedError     the receiver said no; trying again is useless
+        └── BusyError        the receiver cannot take it now; trying again may help
 
 What goes wrong with one document is no exception: it is data (a `DocumentCode`, a quarantine record).
 """
@@ -60,6 +63,29 @@ class TryLaterError(AmpelError):
     def __init__(self, message: str, after_s: float | None = None) -> None:
         super().__init__(message)
         self.after_s = after_s
+
+
+class SendError(AmpelError):
+    """A publisher raises it where it is sure that nothing arrived.
+
+    Any other exception means that it is not known whether something arrived, as where a time-out came after the
+    request had gone out: only a publisher that says `idempotent` then sends again.
+    """
+
+
+class RefusedError(SendError):
+    """The receiver said no (a wrong token, a malformed message): trying again is useless."""
+
+
+class BusyError(SendError):
+    """The receiver cannot take it now (429, 503, connection refused): nothing arrived, and trying again may help.
+
+    `retry_after_s`: seconds that the receiver asks us to wait, as in the header Retry-After; None if it does not say.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,94 +1,75 @@
-"""T3: select, report, publish; what is sent goes through the outbox, so that nothing is sent twice.
+"""T3: select, report, publish.
 
-Reports show all selected objects of a channel and night and may be written again at any time. Publishers tell about
-an object in a state once: reserve, send, confirm. A reservation that a dead run left is *unknown*, and only a publisher
-whose receiver recognises a repetition sends again.
+Reports show all selected objects of a channel and night and may be written again at any time. Publishers tell about an
+object once: see `t3_send`.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TypeVar
 
-from ampel_dagster.instruments.base import Instrument
-from ampel_dagster.model.ids import hash_ints
-from ampel_dagster.model.run import RunInfo, utc_now
-from ampel_dagster.model.view import Artefact, ReactionContext, TransientView
-from ampel_dagster.pipeline.guard import Failure, guarded, plain_text
-from ampel_dagster.pipeline.t3_views import load_views
+from ampel_dagster.model.run import utc_now
+from ampel_dagster.model.view import Artefact, ReactionContext, Session
+from ampel_dagster.pipeline.guard import Failure, guarded
+from ampel_dagster.pipeline.t3_record import (
+    Reacted,
+    Reaction,
+    Vault,
+    effect,
+    write_edits,
+    write_journal,
+    write_reaction,
+)
+from ampel_dagster.pipeline.t3_select import Chosen, Views, select
+from ampel_dagster.pipeline.t3_send import Sender
 from ampel_dagster.storage.collections import Document
-from ampel_dagster.storage.outbox import outbox_id
 from ampel_dagster.storage.store import Store
-from ampel_dagster.units.base import Publisher, ReactionUnit, Report
-from ampel_dagster.units.bound import ChannelRules, Process, in_order
+from ampel_dagster.units.base import PopulationUnit, Publisher, ReactionUnit, Report
 
-#: Characters of a receiver's answer that are kept.
-_ANSWER_KEPT = 4000
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """What a T3 run is about: one process for one channel of one survey."""
-
-    store: Store
-    instrument: Instrument
-    process: Process
-    rules: ChannelRules
-    run: RunInfo
-    #: Folder of all reports.
-    reports: Path
-    ui_url: str = ""
-
-
-@dataclass
-class Reacted:
-    """What was done for one channel and night."""
-
-    channel: str
-    night: str
-    #: seen, selected, deferred, reacted, skipped, failed, unknown.
-    counts: Counter[str] = field(default_factory=Counter)
-    artefacts: list[Artefact] = field(default_factory=list)
-    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
-    #: Names of the first objects that were selected.
-    names: list[str] = field(default_factory=list)
-    #: Stocks that still wait for a result.
-    deferred: set[int] = field(default_factory=set)
+T = TypeVar("T")
+#: Of how many selected objects the names are shown.
+_NAMED = 20
+#: Of how many the views are kept, to be looked at in the UI.
+_SHOWN = 10
 
 
 def react_to_night(
-    reaction: Reaction, night: str, publish: frozenset[int] | None = None, only: frozenset[int] | None = None
+    reaction: Reaction,
+    night: str,
+    publish: frozenset[int] | None = None,
+    only: frozenset[int] | None = None,
+    session: Session | None = None,
+    units: frozenset[str] | None = None,
 ) -> Reacted:
     """React to one night.
 
     `only` restricts the selection to some stocks (None: all of the night); such reports get a folder of their own,
-    named after the time. Publishers tell about the selected stocks in `publish` (None: all).
+    named after the time. Publishers tell about the selected stocks in `publish` (None: all). `units` names those that
+    react (None: all).
     """
     done = Reacted(reaction.rules.channel, night)
     survey = reaction.store.survey(reaction.instrument.survey)
-    selected: list[TransientView] = []
-    seen: list[int] = []
-    for view in load_views(survey, reaction.instrument, reaction.rules, night, only):
-        seen.append(view.stock)
-        if reaction.process.select.holds(view):
-            selected.append(view)
-    # Also those that are not selected: the result that would select them may be the one that is still to come.
-    products = [p.id for request in reaction.rules.requests for p in in_order(request.product)]
-    done.deferred = survey.tickets.stocks_with_open(seen, reaction.rules.channel, products)
-    done.counts["seen"] = len(seen)
-    done.counts["selected"] = len(selected)
-    done.counts["deferred"] = len(done.deferred)
-    done.names = [view.name for view in selected[:20]]
-    if only is not None and not selected:
+    found = select(survey, reaction.instrument, reaction.process, reaction.rules, night, only)
+    done.deferred = found.deferred
+    done.counts.update(seen=found.seen, selected=len(found.views), deferred=len(found.deferred))
+    done.names = [entry.name for entry in found.views.chosen[:_NAMED]]
+    done.shown = list(found.views[:_SHOWN])
+    if only is not None and not found.views:
         return done
-    context = _context(reaction, night, done, partial=only is not None)
-    for unit in reaction.process.units:
-        if isinstance(unit, Report):
-            _report(reaction, unit, selected, context, done)
-        elif isinstance(unit, Publisher):
-            mine = [view for view in selected if view.stock not in done.deferred]
-            _publish(reaction, unit, [v for v in mine if publish is None or v.stock in publish], context, done)
+    if session is None:
+        session = last_session(reaction)
+    context, vault = _context(reaction, night, done, session, partial=only is not None), Vault(reaction.secret)
+    to_tell = {e.stock for e in found.views.chosen if publish is None or e.stock in publish} - found.deferred
+    for stage in reaction.process.stages:
+        if units is not None and type(stage.unit).__name__ not in units:
+            continue
+        views = found.views.of(to_tell) if isinstance(stage.unit, Publisher) else found.views
+        # What one unit asks for is done before the next one begins.
+        own = replace(context, results=dict(done.results), edits=[], secret=vault)
+        _Act(reaction, stage.unit, views.stage(stage, reaction.instrument), own, done, vault).run()
+    if not reaction.is_dry:
+        write_reaction(reaction, done, vault)
     return done
 
 
@@ -98,18 +79,35 @@ def react_to_updates(reaction: Reaction) -> list[Reacted]:
     "New" are the finished batches that are still due to the process and channel: no clock is asked, so nothing is lost
     under concurrent ingestion. A batch is handled when all went well and none of its stocks still waits.
     """
-    batches = reaction.store.batches
-    survey, channel = reaction.instrument.survey, reaction.rules.channel
-    new = batches.unhandled(reaction.process.name, channel, survey)
+    batches, channel = reaction.store.batches, reaction.rules.channel
+    new = batches.unhandled(reaction.process.name, channel, reaction.instrument.survey)
     touched = {stock for batch in new for stock in batch["touched"][channel]}
-    nights = sorted({night for batch in new for night in batch["nights"]})
-    only = frozenset(touched) if reaction.process.select.updated == "since_last_run" else None
-    done = [react_to_night(reaction, night, _to_publish(reaction, new, night), only) for night in nights]
+    session, done = last_session(reaction), []
+    for night in nights_of(reaction, new):
+        only = frozenset(touched) if reaction.process.select.updated == "since_last_run" else None
+        done.append(react_to_night(reaction, night, _to_publish(reaction, new, night), only, session))
     waiting = {stock for reacted in done for stock in reacted.deferred} & touched
-    if not any(reacted.failures for reacted in done):
+    if not reaction.dry_run and not any(reacted.failures for reacted in done):
         finished = [batch["_id"] for batch in new if not waiting.intersection(batch["touched"][channel])]
         batches.handled(finished, reaction.process.name, channel)
     return done
+
+
+def react_again(reaction: Reaction, documents: Sequence[Document]) -> list[Reacted]:
+    """Send effects of this process and channel again, which are in the outbox; whatever is known of them."""
+    reaction.store.outbox.resend([d["_id"] for d in documents])
+    done = []
+    for night in sorted({d["night"] for d in documents}):
+        mine = [d for d in documents if d["night"] == night]
+        stocks, units = frozenset(d["stock"] for d in mine), frozenset(d["unit"] for d in mine)
+        done.append(react_to_night(reaction, night, stocks, stocks, units=units))
+    return done
+
+
+def nights_of(reaction: Reaction, new: Sequence[Document]) -> list[str]:
+    """Nights of batches that the process is about."""
+    nights = sorted({night for batch in new for night in batch["nights"]})
+    return [night for night in nights if reaction.process.select.nights.hold(night, datetime.now(UTC).date())]
 
 
 def _to_publish(reaction: Reaction, new: Sequence[Document], night: str) -> frozenset[int]:
@@ -127,7 +125,15 @@ def has_updates(store: Store, process: str, channel: str, survey: str) -> bool:
     return bool(store.batches.unhandled(process, channel, survey))
 
 
-def _context(reaction: Reaction, night: str, done: Reacted, *, partial: bool) -> ReactionContext:
+def last_session(reaction: Reaction) -> Session | None:
+    """The run of the process for the channel before this one."""
+    survey, channel = reaction.instrument.survey, reaction.rules.channel
+    return reaction.store.reactions.last(reaction.process.name, channel, survey, reaction.run.run)
+
+
+def _context(
+    reaction: Reaction, night: str, done: Reacted, session: Session | None, *, partial: bool
+) -> ReactionContext:
     process, channel, now = reaction.process.name, reaction.rules.channel, utc_now()
     folder = reaction.reports / process / channel / night
     return ReactionContext(
@@ -140,101 +146,93 @@ def _context(reaction: Reaction, night: str, done: Reacted, *, partial: bool) ->
         ui_url=reaction.ui_url,
         selection=dict(done.counts),
         products=[request.product.name for request in reaction.rules.requests],
+        dry_run=reaction.is_dry,
+        session=session,
     )
 
 
-def _report(
-    reaction: Reaction, unit: Report, views: Sequence[TransientView], context: ReactionContext, done: Reacted
-) -> None:
-    documents = [_document(reaction, unit, view) for view in views]
-    reaction.store.outbox.reserve(documents)
-    context.folder.mkdir(parents=True, exist_ok=True)
-    written = guarded(_artefacts, unit, views, context)
-    if isinstance(written, Failure):
-        done.failures[(type(unit).__name__, written.message)] += 1
-        done.counts["failed"] += len(views)
-        return
-    done.artefacts += written
-    done.counts["reacted"] += len(views)
-    receipt = {"files": [str(artefact.path) for artefact in written]}
-    reaction.store.outbox.confirm([document["_id"] for document in documents], receipt)
-    _journal(reaction, unit, views)
+@dataclass(frozen=True)
+class _Act:
+    """One unit that reacts to what it is given."""
+
+    reaction: Reaction
+    unit: ReactionUnit
+    views: Views
+    context: ReactionContext
+    done: Reacted
+    vault: Vault
+
+    def run(self) -> None:
+        """Let the unit react; then write what it asks to be added to stocks."""
+        if isinstance(self.unit, Publisher):
+            reacted = self._tell(self.unit)
+        elif isinstance(self.unit, Report):
+            reacted = self._report(self.unit)
+        elif isinstance(self.unit, PopulationUnit):
+            reacted = self._compute(self.unit)
+        else:
+            raise TypeError(f"{self._name} is neither Report, Publisher nor PopulationUnit")
+        if self.reaction.is_dry:
+            return
+        write_journal(self.reaction, self.unit, reacted, self.context.night)
+        if self.context.edits:
+            wrong = write_edits(self.reaction, self.unit, self.context, self.views.chosen, self.vault)
+            if wrong:
+                self.done.fail(self.unit, wrong)
+
+    @property
+    def _name(self) -> str:
+        return type(self.unit).__name__
+
+    def _tell(self, unit: Publisher) -> Sequence[Chosen]:
+        sender = Sender(self.reaction, unit, self.context, self.done, self.vault)
+        if self.reaction.is_dry:
+            self.done.previews[self._name] = sender.preview(self.views)
+        else:
+            sender.send(self.views)
+            self.done.results[self._name] = sender.answers
+        return sender.sent
+
+    def _report(self, unit: Report) -> Sequence[Chosen]:
+        if self.reaction.is_dry:
+            self.done.previews[self._name] = f"files about {len(self.views)} objects"
+            return ()
+        documents = [effect(self.reaction, unit, entry, self.context.night) for entry in self.views.chosen]
+        self.reaction.store.outbox.reserve(documents)
+        self.context.folder.mkdir(parents=True, exist_ok=True)
+        written = self._guarded(lambda: _artefacts(unit, self.views, self.context))
+        if written is None:
+            return ()
+        self.done.artefacts += written
+        self.done.results[self._name] = written
+        receipt = {"files": [str(artefact.path) for artefact in written]}
+        self.reaction.store.outbox.confirm([document["_id"] for document in documents], receipt)
+        return self.views.chosen
+
+    def _compute(self, unit: PopulationUnit) -> Sequence[Chosen]:
+        result = self._guarded(lambda: self.vault.cleaned(unit.process(self.views, self.context) or {}))
+        if result is None:
+            return ()
+        if not isinstance(result, dict):
+            self.done.fail(unit, "process returns a mapping, or nothing")
+            return ()
+        self.done.results[self._name] = result
+        return self.views.chosen
+
+    def _guarded(self, call: Callable[[], T]) -> T | None:
+        """What the unit returns; None, with its failure noted, where it raises."""
+        found = guarded(call)
+        stocks = [entry.stock for entry in self.views.chosen]
+        if isinstance(found, Failure):
+            self.done.fail(self.unit, self.vault.clean(found.message))
+            self.done.count(self.unit, "failed", stocks)
+            return None
+        self.done.count(self.unit, "reacted", stocks)
+        return found
 
 
-def _artefacts(unit: Report, views: Sequence[TransientView], context: ReactionContext) -> list[Artefact]:
+def _artefacts(unit: Report, views: Views, context: ReactionContext) -> list[Artefact]:
     found = unit.write(views, context)
     if not isinstance(found, list | tuple) or not all(isinstance(artefact, Artefact) for artefact in found):
         raise TypeError("write returns a list of Artefacts")
     return list(found)
-
-
-def _publish(
-    reaction: Reaction,
-    unit: Publisher,
-    views: Iterable[TransientView],
-    context: ReactionContext,
-    done: Reacted,
-) -> None:
-    outbox = reaction.store.outbox
-    sent: list[TransientView] = []
-    for view in views:
-        document = _document(reaction, unit, view)
-        id_ = document["_id"]
-        if not outbox.reserve([document]):
-            state = outbox.states([id_])[id_]["state"]
-            if state == "confirmed":
-                done.counts["skipped"] += 1
-                continue
-            if not unit.idempotent:
-                outbox.mark_unknown([id_])
-                done.counts["unknown"] += 1
-                continue
-        receipt = guarded(unit.send, view, context)
-        if isinstance(receipt, Failure):
-            outbox.fail(id_, receipt.message)
-            done.failures[(type(unit).__name__, receipt.message)] += 1
-            done.counts["failed"] += 1
-            continue
-        answer = plain_text(receipt if isinstance(receipt, str) else repr(receipt))[:_ANSWER_KEPT]
-        outbox.confirm([id_], {"answer": answer})
-        done.counts["reacted"] += 1
-        sent.append(view)
-    _journal(reaction, unit, sent)
-
-
-def _document(reaction: Reaction, unit: ReactionUnit, view: TransientView) -> dict[str, Any]:
-    process, name, channel = reaction.process.name, type(unit).__name__, reaction.rules.channel
-    return {
-        "_id": outbox_id(process, name, channel, view.survey, view.stock, view.link),
-        "process": process,
-        "unit": name,
-        "channel": channel,
-        "survey": view.survey,
-        "stock": view.stock,
-        "name": view.name,
-        "link": view.link,
-        "night": view.night,
-        "meta": dict(reaction.run.meta()),
-    }
-
-
-def _journal(reaction: Reaction, unit: ReactionUnit, views: Sequence[TransientView]) -> None:
-    now, channel = utc_now(), reaction.rules.channel
-    common: Mapping[str, Any] = {
-        "run": reaction.run.run,
-        "tier": 3,
-        "survey": reaction.instrument.survey,
-        "channel": [channel],
-        "action": "react",
-        "process": reaction.process.name,
-        "unit": type(unit).__name__,
-        "ts": now,
-    }
-    ids = [_document(reaction, unit, view)["_id"] for view in views]
-    run_id = hash_ints(*reaction.run.run.encode()[:64])
-    reaction.store.journal.write(
-        [
-            {"_id": hash_ints(run_id, id_), "stock": view.stock, "link": view.link, **common}
-            for view, id_ in zip(views, ids, strict=True)
-        ]
-    )

@@ -6,6 +6,7 @@ Rights are enforced here and in the queries: a view holds only what carries the 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from math import isfinite, nan
+from operator import attrgetter
 from typing import Any
 
 from ampel_dagster.instruments.base import Instrument
@@ -16,12 +17,15 @@ from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.result import T2Result
 from ampel_dagster.model.stock import State, Stock
 from ampel_dagster.model.view import TransientView
+from ampel_dagster.pipeline.ingest import rare_collection
 from ampel_dagster.storage.ledger import AlertRecord
 from ampel_dagster.storage.store import SurveyStore
 from ampel_dagster.units.base import PointUnit
 from ampel_dagster.units.bound import ChannelRules, Product, in_order
 
-_CHUNK = 500
+#: Objects that are loaded together, with one query a collection.
+CHUNK = 500
+_BY_TIME = attrgetter("jd", "id")
 #: Of the results of several versions only what says where they came from.
 _ELEMENT = {"body.version": 1, "body.code": 1, "body.meta": 1}
 
@@ -34,15 +38,25 @@ def load_views(
     stocks: frozenset[int] | None = None,
 ) -> Iterator[TransientView]:
     """Views of the stocks of which the channel accepted an alert in this night, in order of their id."""
-    records = survey.ledger.accepted([rules.channel], [night])
-    grouped = (list(alerts) for _, alerts in groupby(records, key=lambda alert: alert.stock))
-    wanted = (alerts for alerts in grouped if stocks is None or alerts[-1].stock in stocks)
-    loader = _Loader(survey, instrument, rules, night)
-    while chunk := list(islice(wanted, _CHUNK)):
+    loader = ViewLoader(survey, instrument, rules, night)
+    for chunk in alert_chunks(survey, rules, night, stocks):
         yield from loader.load(chunk)
 
 
-class _Loader:
+def alert_chunks(
+    survey: SurveyStore, rules: ChannelRules, night: str, only: frozenset[int] | None = None
+) -> Iterator[list[list[AlertRecord]]]:
+    """The channel's alerts of a night by stock, in chunks."""
+    records = survey.ledger.accepted([rules.channel], [night])
+    grouped = (list(alerts) for _, alerts in groupby(records, key=lambda alert: alert.stock))
+    wanted = (alerts for alerts in grouped if only is None or alerts[-1].stock in only)
+    while chunk := list(islice(wanted, CHUNK)):
+        yield chunk
+
+
+class ViewLoader:
+    """Loads what a channel may see of objects; every query is restricted to the channel."""
+
     def __init__(self, survey: SurveyStore, instrument: Instrument, rules: ChannelRules, night: str) -> None:
         self._survey = survey
         self._instrument = instrument
@@ -51,27 +65,36 @@ class _Loader:
         products = [product for request in rules.requests for product in in_order(request.product)]
         self._products = {product.id: product for product in products}
 
-    def load(self, chunk: Sequence[list[AlertRecord]]) -> Iterator[TransientView]:
+    def load(self, chunk: Sequence[Sequence[AlertRecord]]) -> list[TransientView]:
         """Views of some stocks, with one query a collection."""
+        with rare_collection():
+            return list(self._load(chunk))
+
+    def _load(self, chunk: Sequence[Sequence[AlertRecord]]) -> Iterator[TransientView]:
         channel, view = self._rules.channel, self._rules.view
-        with_state = [alerts for alerts in chunk if view in alerts[-1].state]
+        with_state = [alerts for alerts in chunk if view in alerts[-1].state and channel in alerts[-1].channel]
         links = [alerts[-1].state[view] for alerts in with_state]
         ids = [alerts[-1].stock for alerts in with_state]
-        states = self._survey.states.load(links)
+        states = self._survey.states.load(links, channel)
         history = self._survey.states.of_stocks(ids, channel)
-        stocks = self._survey.stocks.load(ids)
-        dps = {id_ for state in states.values() for id_ in state.dps}
-        points = self._survey.points.load(dps, channel=channel)
+        stocks = self._survey.stocks.load(ids, channel)
+        points = self._points(states.values())
         results = self._results(states, points)
         sources = self._sources([alerts[-1].id for alerts in with_state])
         for alerts in with_state:
             last = alerts[-1]
             state, stock = states.get(last.state[view]), stocks.get(last.stock)
-            if state is None or stock is None:
-                continue
-            past = tuple(link for jd, link in history.get(stock.id, ()) if jd <= last.jd)
-            found = tuple(sorted((points[i] for i in state.dps if i in points), key=lambda p: (p.jd, p.id)))
-            yield self._view(alerts, state, stock, found, past, results, sources[last.id])
+            if state is not None and stock is not None:
+                past = [(jd, link) for jd, link in history.get(stock.id, ()) if jd <= last.jd]
+                yield self._view(alerts, state, stock, points[state.link], past, results, sources[last.id])
+
+    def _points(self, states: Collection[State]) -> dict[int, tuple[DataPoint, ...]]:
+        """Points by state, oldest first."""
+        dps = {id_ for state in states for id_ in state.dps}
+        loaded = self._survey.points.load(dps, channel=self._rules.channel)
+        return {
+            state.link: tuple(sorted((loaded[i] for i in state.dps if i in loaded), key=_BY_TIME)) for state in states
+        }
 
     def _view(
         self,
@@ -79,7 +102,7 @@ class _Loader:
         state: State,
         stock: Stock,
         points: tuple[DataPoint, ...],
-        past: tuple[int, ...],
+        past: Sequence[tuple[float, int]],
         results: Mapping[int, T2Result],
         source: Mapping[str, Any],
     ) -> TransientView:
@@ -89,7 +112,8 @@ class _Loader:
                 if id_ in results:
                     found[product.name] = results[id_]
                     break
-        ra_deg, dec_deg = self._position(points, stock)
+        # The stock's own may come from a point of another channel, or from later.
+        ra_deg, dec_deg = newest_position(self._instrument, points, (stock.ra_deg, stock.dec_deg))
         return TransientView(
             survey=self._survey.survey,
             channel=self._rules.channel,
@@ -105,19 +129,14 @@ class _Loader:
             run=source["meta"]["run"],
             link=state.link,
             points=points,
-            states=past,
+            states=tuple(link for _, link in past),
+            first_jd=past[0][0] if past else nan,
+            jd=alerts[-1].jd,
+            is_new=bool(past) and past[0][0] >= alerts[0].jd,
             t2=found,
             build_light_curve=self._light_curve,
             read_cutouts=self._stamps_of({alert.id for alert in alerts}),
         )
-
-    def _position(self, points: Sequence[DataPoint], stock: Stock) -> tuple[float, float]:
-        """Of the newest detection that the channel may see (the stock's own may come from another's, or from later)."""
-        for point in reversed(points):
-            ra_deg, dec_deg = self._instrument.position(point.body) if point.kind == "detection" else (nan, nan)
-            if isfinite(ra_deg) and isfinite(dec_deg):
-                return ra_deg, dec_deg
-        return stock.ra_deg, stock.dec_deg
 
     def _stamps_of(self, mine: Collection[int]) -> Callable[[int], Mapping[str, bytes]]:
         """A reader of the stamps of these alerts and no others."""
@@ -140,18 +159,29 @@ class _Loader:
         kinds = product.unit.kinds if isinstance(product.unit, PointUnit) else ()
         return [hash_ints(product.id, point.id) for point in points if point.kind in kinds]
 
-    def _results(self, states: Mapping[int, State], points: Mapping[int, DataPoint]) -> dict[int, T2Result]:
+    def _results(self, states: Mapping[int, State], points: Mapping[int, Sequence[DataPoint]]) -> dict[int, T2Result]:
         ids: list[int] = []
         for state in states.values():
-            mine = sorted((points[i] for i in state.dps if i in points), key=lambda p: (p.jd, p.id))
             for product in self._products.values():
-                ids += self._result_ids(product, state, mine)
-        fields = {"product": 1, "unit": 1, "version": 1, "code": 1, "result": 1, "input": 1, "channel": 1}
+                ids += self._result_ids(product, state, points[state.link])
+        channel = self._rules.channel
+        fields = {"product": 1, "unit": 1, "version": 1, "code": 1, "result": 1, "input": 1}
         return {
             id_: _result(d, self._products[d["product_id"]].name)
-            for id_, d in self._survey.results.by_id(ids, {**fields, "product_id": 1, **_ELEMENT}).items()
-            if d.get("result") is not None and self._rules.channel in d["channel"]
+            for id_, d in self._survey.results.by_id(ids, {**fields, "product_id": 1, **_ELEMENT}, channel).items()
+            if d.get("result") is not None
         }
+
+
+def newest_position(
+    instrument: Instrument, points: Sequence[DataPoint], otherwise: tuple[float, float]
+) -> tuple[float, float]:
+    """(ra, dec) in degrees of the newest detection among points that are sorted by time."""
+    for point in reversed(points):
+        ra_deg, dec_deg = instrument.position(point.body) if point.kind == "detection" else (nan, nan)
+        if isfinite(ra_deg) and isfinite(dec_deg):
+            return ra_deg, dec_deg
+    return otherwise
 
 
 def _result(d: Mapping[str, Any], product: str) -> T2Result:

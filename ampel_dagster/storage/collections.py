@@ -14,7 +14,7 @@ DocumentDatabase = Database[Document]
 #: Collections that each survey has under its own name: ``ztf.alert`` …
 SURVEY_COLLECTIONS = ("alert", "rejected", "stock", "t0", "t1", "ticket", "t2", "cutout")
 #: Collections across surveys.
-COMMON_COLLECTIONS = ("batch", "offsets", "listener", "journal", "quarantine", "activation", "t3", "config")
+COMMON_COLLECTIONS = ("batch", "offsets", "listener", "journal", "quarantine", "activation", "t3", "reaction", "config")
 
 
 class Index(NamedTuple):
@@ -56,6 +56,7 @@ INDEXES = (
     Index("quarantine", ("source",), "bad packets of a file"),
     Index("t3", ("process", "channel"), "what a process sent"),
     Index("t3", ("stock",), "reactions to a stock"),
+    Index("reaction", ("process", "channel", "ended"), "the last run of a process"),
 )
 
 

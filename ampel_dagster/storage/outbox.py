@@ -1,19 +1,25 @@
 """The outbox (``t3``): what was sent where, so that nothing is sent twice.
 
-A document is *reserved* before something is sent and *confirmed* after. One that stays reserved when its run is gone is
-*unknown*: the thing may or may not have arrived.
+A document is *reserved* before something is sent and *confirmed* after. A reservation is good for some time; one that
+is still there when this is over was left by a run that died, and becomes *unknown*: the thing may or may not have
+arrived. What is known not to have arrived is *waiting* to be sent again, or *refused* for good.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ampel_dagster.model.ids import hash_json
+from ampel_dagster.model.run import utc_now
 from ampel_dagster.storage.collections import Document, DocumentCollection
 from ampel_dagster.storage.writes import insert_missing
 
+#: States that an effect can be in.
+STATES = ("reserved", "confirmed", "unknown", "waiting", "refused")
+
 
 def outbox_id(process: str, unit: str, channel: str, survey: str, stock: int, link: int) -> int:
-    """Id of one effect: one process, unit, channel, object and state."""
+    """Id of one effect: one process, unit, channel, object and state (link 0: whatever its state)."""
     return hash_json([process, unit, channel, survey, stock, link])
 
 
@@ -23,12 +29,31 @@ class Outbox:
     def __init__(self, collection: DocumentCollection) -> None:
         self.collection = collection
 
-    def reserve(self, documents: Sequence[Document]) -> set[int]:
-        """Reserve effects; return the ids of those that are ours to do now."""
+    def reserve(self, documents: Sequence[Document], until: datetime | None = None) -> set[int]:
+        """Reserve effects; return the ids of those that are ours to do now: new ones, and those that were waiting."""
         for document in documents:
-            document["state"] = "reserved"
+            document |= {"state": "reserved"} | ({"until": until} if until else {})
         taken = insert_missing(self.collection, documents)
-        return {document["_id"] for document in documents} - taken
+        mine = {document["_id"] for document in documents} - taken
+        for document in documents if taken else ():
+            if document["_id"] in taken and self.claim(document["_id"], ("waiting",), document["meta"], until):
+                mine.add(document["_id"])
+        return mine
+
+    def claim(self, id_: int, states: Sequence[str], meta: Document, until: datetime | None) -> bool:
+        """Reserve an effect that is there, in one of these states; of several who try one has it.
+
+        Of those that are reserved only one whose time is over is given.
+        """
+        query: Document = {"_id": id_, "$or": [{"state": {"$in": [s for s in states if s != "reserved"]}}]}
+        if "reserved" in states:
+            query["$or"].append(_left_behind())
+        change: Document = {"state": "reserved", "meta": dict(meta)} | ({"until": until} if until else {})
+        return self.collection.update_one(query, {"$set": change}).modified_count > 0
+
+    def renew(self, ids: Sequence[int], until: datetime) -> None:
+        """Our reservations are good for longer."""
+        self.collection.update_many({"_id": {"$in": list(ids)}, "state": "reserved"}, {"$set": {"until": until}})
 
     def states(self, ids: Sequence[int]) -> dict[int, Document]:
         """State and run of effects that are known, by id."""
@@ -38,17 +63,31 @@ class Outbox:
     def confirm(self, ids: Sequence[int], receipt: Mapping[str, Any]) -> None:
         """The effects are known to have happened."""
         if ids:
-            change = {"$set": {"state": "confirmed", "receipt": dict(receipt)}, "$unset": {"error": ""}}
+            change = {"$set": {"state": "confirmed", "receipt": dict(receipt)}, "$unset": {"error": "", "until": ""}}
             self.collection.update_many({"_id": {"$in": list(ids)}}, change)
 
-    def fail(self, id_: int, error: str) -> None:
-        """Sending raised: it is not known whether it arrived."""
-        self.collection.update_one({"_id": id_}, {"$set": {"state": "unknown", "error": error}})
+    def fail(self, id_: int, error: str, state: str = "unknown") -> None:
+        """Sending failed: it is 'unknown' whether it arrived, the receiver 'refused' it, or it is 'waiting'."""
+        change = {"$set": {"state": state, "error": error}, "$unset": {"until": ""}}
+        self.collection.update_one({"_id": id_}, change)
+
+    def release(self, ids: Sequence[int]) -> None:
+        """Reservations of which nothing was tried are waiting again."""
+        query = {"_id": {"$in": list(ids)}, "state": "reserved"}
+        self.collection.update_many(query, {"$set": {"state": "waiting"}, "$unset": {"until": ""}})
 
     def mark_unknown(self, ids: Sequence[int]) -> int:
-        """Reservations that a dead run left behind."""
-        query = {"_id": {"$in": list(ids)}, "state": "reserved"}
-        return self.collection.update_many(query, {"$set": {"state": "unknown"}}).modified_count
+        """Reservations that a dead run left behind: those whose time is over."""
+        query = {"_id": {"$in": list(ids)}, **_left_behind()}
+        change = {"$set": {"state": "unknown"}, "$unset": {"until": ""}}
+        return self.collection.update_many(query, change).modified_count
+
+    def resend(self, ids: Sequence[int]) -> int:
+        """Effects that shall be sent again, whatever is known of them; a live reservation stays its owner's."""
+        settled = {"state": {"$in": [state for state in STATES if state not in ("reserved", "waiting")]}}
+        query = {"_id": {"$in": list(ids)}, "$or": [settled, _left_behind()]}
+        change = {"$set": {"state": "waiting"}, "$unset": {"until": ""}}
+        return self.collection.update_many(query, change).modified_count
 
     def count(self) -> dict[str, int]:
         """Number of documents by process."""
@@ -67,7 +106,20 @@ class Outbox:
         """Effects that concern one stock."""
         return list(self.collection.find({"survey": survey, "stock": stock}).sort([("meta.ts", 1), ("_id", 1)]))
 
-    def list(self, process: str | None = None, state: str | None = None) -> list[Document]:
-        """Effects, newest first."""
-        query = {key: value for key, value in (("process", process), ("state", state)) if value}
-        return list(self.collection.find(query).sort([("meta.ts", -1)]))
+    def list(
+        self,
+        process: str | None = None,
+        state: str | None = None,
+        since: datetime | None = None,
+        **where: Any,
+    ) -> list[Document]:
+        """Effects, newest first; `where` may name channel, unit, survey, stock, night. What is None does not matter."""
+        named = {"process": process, "state": state, **where}
+        query: Document = {key: value for key, value in named.items() if value is not None}
+        query |= {"meta.ts": {"$gte": since}} if since else {}
+        return list(self.collection.find(query).sort([("meta.ts", -1), ("_id", 1)]))
+
+
+def _left_behind() -> Document:
+    """Reservations whose time is over (or that have none)."""
+    return {"state": "reserved", "until": {"$not": {"$gte": utc_now()}}}

@@ -66,11 +66,14 @@ class Results:
         """Set the code of results."""
         self.collection.update_many({"_id": {"$in": list(ids)}}, {"$set": {"code": code.value}})
 
-    def by_id(self, ids: Sequence[int], fields: Mapping[str, int] | None = None) -> dict[int, Document]:
-        """Results by id."""
+    def by_id(
+        self, ids: Sequence[int], fields: Mapping[str, int] | None = None, channel: str | None = None
+    ) -> dict[int, Document]:
+        """Results by id; with a channel those that it asked for."""
         if not ids:
             return {}
-        return {d["_id"]: d for d in self.collection.find({"_id": {"$in": list(ids)}}, fields)}
+        query: Document = {"_id": {"$in": list(ids)}} | ({"channel": channel} if channel is not None else {})
+        return {d["_id"]: d for d in self.collection.find(query, fields)}
 
 
 def _document(o: Outcome, unit: Mapping[str, str], meta: Document) -> Document:

@@ -31,9 +31,10 @@ class States:
         """Say that further alerts led to states that are there."""
         return add_to_sets(self.collection, "alerts", additions)
 
-    def load(self, links: Iterable[int]) -> dict[int, State]:
-        """States by link."""
-        found = self.collection.find({"_id": {"$in": list(links)}}, {"stock": 1, "dps": 1, "night": 1})
+    def load(self, links: Iterable[int], channel: str | None = None) -> dict[int, State]:
+        """States by link; with a channel those that it may see."""
+        query: Document = {"_id": {"$in": list(links)}} | ({"channel": channel} if channel is not None else {})
+        found = self.collection.find(query, {"stock": 1, "dps": 1, "night": 1})
         return {d["_id"]: State(self._survey, d["_id"], d["stock"], tuple(d["dps"]), d["night"]) for d in found}
 
     def of_stocks(self, stocks: Sequence[int], channel: str) -> dict[int, list[tuple[float, int]]]:

@@ -1,6 +1,6 @@
 """Stocks: one document for every object that a channel took."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pymongo import UpdateOne
@@ -61,10 +61,10 @@ class Stocks:
         update_each(self.collection, [_update(s, meta) for s in rest])
         return len(new) - len(duplicates)
 
-    def load(self, ids: Sequence[int]) -> dict[int, Stock]:
-        """Stocks by id."""
-        found = self.collection.find({"_id": {"$in": list(ids)}})
-        return {d["_id"]: self._stock(d) for d in found}
+    def load(self, ids: Sequence[int], channel: str | None = None) -> dict[int, Stock]:
+        """Stocks by id; with a channel those that it took, as it may see them: with its own tags, and no others'."""
+        query: Document = {"_id": {"$in": list(ids)}} | ({"channel": channel} if channel is not None else {})
+        return {d["_id"]: self._stock(d, channel) for d in self.collection.find(query)}
 
     def by_name(self, name: str) -> Stock | None:
         """The stock that a survey calls so."""
@@ -75,18 +75,36 @@ class Stocks:
         """Ids of all stocks."""
         return (d["_id"] for d in self.collection.find({}, {"_id": 1}))
 
-    def add_tags(self, stock: int, tags: Sequence[str]) -> None:
-        """Tag a stock; tags are not bound to a channel, and selections can ask for them."""
-        self.collection.update_one({"_id": stock}, {"$addToSet": {"tag": {"$each": list(tags)}}})
+    def add_own_tags(self, tags: Mapping[int, Collection[str]], channel: str) -> None:
+        """Tag stocks for one channel, which alone sees these tags."""
+        update_each(
+            self.collection,
+            [
+                UpdateOne(
+                    {"_id": stock}, {"$addToSet": {"own_tag": {"$each": [f"{channel}|{t}" for t in sorted(new)]}}}
+                )
+                for stock, new in tags.items()
+            ],
+        )
 
-    def _stock(self, d: Document) -> Stock:
-        where = d["position"]
+    def add_names(self, names: Mapping[int, Collection[str]]) -> None:
+        """Further names by which stocks are known, and can be found."""
+        update_each(
+            self.collection,
+            [
+                UpdateOne({"_id": stock}, {"$addToSet": {"name": {"$each": sorted(new)}}})
+                for stock, new in names.items()
+            ],
+        )
+
+    def _stock(self, d: Document, channel: str | None = None) -> Stock:
+        where, own = d["position"], (tag.partition("|") for tag in d.get("own_tag", ()))
         return Stock(
             self._survey,
             d["_id"],
             d["name"][0],
-            tuple(d["tag"]),
-            tuple(d["channel"]),
+            (*d["tag"], *(tag for owner, _, tag in own if owner == channel)),
+            tuple(d["channel"]) if channel is None else (channel,),
             where["ra_deg"],
             where["dec_deg"],
         )

@@ -15,6 +15,7 @@ from ampel_dagster.storage.offsets import Listeners, Offsets
 from ampel_dagster.storage.outbox import Outbox
 from ampel_dagster.storage.patience import Unbroken, steadily
 from ampel_dagster.storage.points import Points
+from ampel_dagster.storage.reactions import Reactions
 from ampel_dagster.storage.records import Configs, Cutouts, Journal, Quarantine
 from ampel_dagster.storage.results import Results
 from ampel_dagster.storage.states import States
@@ -114,6 +115,11 @@ class Store:
     def outbox(self) -> Outbox:
         """What was sent where."""
         return Outbox(self.database["t3"])
+
+    @cached_property
+    def reactions(self) -> Reactions:
+        """What runs of T3 did for whom."""
+        return Reactions(self.database["reaction"])
 
     @cached_property
     def configs(self) -> Configs:

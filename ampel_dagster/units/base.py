@@ -4,18 +4,20 @@ A unit never talks to Dagster, to the database or to a packet format: it gets va
 be tried with plain Python. The engine checks and sorts what it hands over; the unit computes.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ampel_dagster.model.alert import Alert
 from ampel_dagster.model.codes import verdict_code
 from ampel_dagster.model.cut import Cut
 from ampel_dagster.model.datapoint import DataPoint, Kind
+from ampel_dagster.model.errors import SendError
 from ampel_dagster.model.ids import hash_json
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.result import UnitResult
@@ -113,6 +115,14 @@ class T2Unit(Unit, ABC):
         """
         return ()
 
+    def fields(self) -> Mapping[str, str] | None:
+        """What a result holds, by dotted path: 'number', 'text', 'flag', 'list', or '' for any; None: not told.
+
+        A ``*`` in a path stands for any characters. Where a unit tells, a condition on a field that does not exist, or
+        that compares a number with a text, is found when the configuration is checked.
+        """
+        return None
+
     def data_versions(self) -> Mapping[str, str]:
         """Content hashes, by name, of the data from outside that results depend on; kept with each result."""
         return {}
@@ -178,6 +188,11 @@ class LightCurveUnit(T2Unit):
 class ReactionUnit(Unit, ABC):
     """Base of T3 units."""
 
+    @property
+    def paths(self) -> Sequence[str]:
+        """Dotted paths of values that the unit reads from views by its configuration, to be checked beforehand."""
+        return ()
+
 
 class Report(ReactionUnit):
     """Writes files about all objects of a channel and night; run again, it writes them again."""
@@ -187,12 +202,66 @@ class Report(ReactionUnit):
         """Write below `context.folder`; return what was written."""
 
 
+class PopulationUnit(ReactionUnit):
+    """Computes something over all selected objects of a channel and night."""
+
+    @abstractmethod
+    def process(self, views: Sequence[TransientView], context: ReactionContext) -> Mapping[str, Any] | None:
+        """Compute; what is returned is kept in the run's T3 document, and later units find it in `context.results`.
+
+        `views` may be larger than memory: go through it once, and keep what you need of each.
+        """
+
+
 class Publisher(ReactionUnit):
-    """Tells someone outside about one object; the outbox sees to it that this happens once."""
+    """Tells someone outside about one object; the outbox sees to it that this happens once.
+
+    The engine reserves, calls `send`, and confirms. It waits and tries again after a BusyError, does not after a
+    RefusedError, and holds what is unknown after any other exception, unless the publisher is idempotent.
+    """
 
     #: Whether sending the same thing twice is harmless (the receiver knows it again by its key).
     idempotent: ClassVar[bool] = False
 
+    once_per: Literal["state", "object"] = Field("state", description="told about again in each new state, or never")
+    max_per_minute: float | None = Field(None, gt=0, description="messages that are sent a minute, at most")
+    timeout_s: float = Field(30.0, gt=0, description="time after which the receiver is given up")
+    attempts: int = Field(3, ge=1, description="how often a busy receiver is tried in one run")
+    max_per_run: int | None = Field(
+        None, ge=1, description="a run that would tell about more objects than this tells about none, and fails"
+    )
+
     @abstractmethod
     def send(self, view: TransientView, context: ReactionContext) -> str:
-        """Send; return the receiver's answer, to be kept. An exception means that it is not known to have arrived."""
+        """Send; return the receiver's answer, to be kept.
+
+        Give up after `timeout_s`. Raise RefusedError or BusyError where nothing arrived; any other exception means
+        that it is not known whether something did.
+        """
+
+    def preview(self, views: Sequence[TransientView], context: ReactionContext) -> str:
+        """What would be sent, as text; nothing is sent, no secret is read."""
+        return json.dumps([view.name for view in views])
+
+
+class BulkPublisher(Publisher):
+    """Tells someone outside about many objects in one message, or one request."""
+
+    batch: int = Field(100, ge=1, description="objects that one message is about, at most")
+
+    @abstractmethod
+    def send_many(self, views: Sequence[TransientView], context: ReactionContext) -> Mapping[int, str | SendError]:
+        """Send; return by stock id the receiver's answer, or why it did not take this one.
+
+        Of a stock that is missing from the mapping it is not known whether it arrived. An exception counts for all,
+        as in `send`.
+        """
+
+    def send(self, view: TransientView, context: ReactionContext) -> str:
+        """Send about one object."""
+        answer = self.send_many([view], context).get(view.stock)
+        if isinstance(answer, SendError):
+            raise answer
+        if answer is None:
+            raise LookupError("the receiver's answer does not mention the object")
+        return answer

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ampel_dagster.model.datapoint import Kind
 from ampel_dagster.model.ids import hash_json
-from ampel_dagster.model.selection import Select
+from ampel_dagster.model.selection import Condition, Inside, Select
 from ampel_dagster.units.base import AlertFilter, ReactionUnit, StateUnit, StockUnit, T1Combiner, T2Unit, Unit
 from ampel_dagster.units.base import LightCurveUnit as _LightCurveUnit
 
@@ -189,6 +190,29 @@ class Trigger:
     on: str | None = None
     schedule: str | None = None
     timezone: str = "UTC"
+    #: Minutes between two runs for a channel, at least; what comes in between is reacted to together.
+    every_minutes: int = 0
+
+
+@dataclass(frozen=True)
+class Show:
+    """What of a view a unit is shown; None: all."""
+
+    #: Names of products.
+    t2: tuple[str, ...] | None = None
+    #: Kinds of datapoints.
+    points: tuple[Kind, ...] | None = None
+    #: Data rights: of datapoints only those that these give a right to.
+    access: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One unit of a process, with the conditions under which it gets an object, and what it is shown of it."""
+
+    unit: ReactionUnit
+    where: tuple[Condition, ...] = ()
+    show: Show | None = None
 
 
 @dataclass(frozen=True)
@@ -201,6 +225,17 @@ class Process:
     trigger: Trigger | None = None
     #: Whether archive runs may send things outside too.
     react: bool = False
+    #: Whether it only says what it would do.
+    dry_run: bool = False
+    #: The units with what is theirs alone; none: every unit gets all objects.
+    staged: tuple[Stage, ...] = ()
+    #: Tests of the regions that the selection names.
+    inside: tuple[Inside, ...] = ()
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What is done, one after the other."""
+        return self.staged or tuple(Stage(unit) for unit in self.units)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The two doors to the pipeline, the job over packets and the partitioned assets: one result, shown on one graph."""
 
 import csv
+import re
+from base64 import b64decode
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -267,6 +269,19 @@ class TestRange:
                 assert len(list(csv.DictReader(file))) == rows
         assert found["BRIGHT|2018-08-20"]["objects"] == "ZTF18aaaaaaa, ZTF18aaaaaab"
         assert len(found) == 6
+
+    def test_partition_shows_objects_and_light_curves(self, ranged):
+        (told,) = [told for key, told in newest(ranged, "t3", "table").items() if key == "BRIGHT|2018-08-20"]
+        head, _, *rows = told["table"].splitlines()
+        assert head == "| object | ra deg | dec deg | detections | peak mag | last mag | TransientTable |"
+        assert [row.split(" | ")[0] for row in rows] == ["| ZTF18aaaaaaa", "| ZTF18aaaaaab"]
+        assert all(row.endswith("| reacted |") for row in rows)
+        first, second = told["light curves"].split("\n\n")
+        assert first.startswith("ZTF18aaaaaaa: ![")
+        image = b64decode(re.search(r"base64,([\w+/=]+)\)", second)[1]).decode()
+        # One path for the detection of the first night that this alert brings along, and the one of its own.
+        assert image.count("<path") >= 1
+        assert len(told["light curves"]) < 5000
 
 
 class Notes(Publisher):

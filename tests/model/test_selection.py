@@ -1,13 +1,14 @@
 """Conditions of reactions, as a user writes them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from astropy.coordinates import SkyCoord
 from pydantic import ValidationError
 
 from ampel_dagster.model.result import T2Result
-from ampel_dagster.model.selection import Condition, Select
+from ampel_dagster.model.selection import Channels, Condition, Cone, Nights, Select
 from ampel_dagster.model.view import TransientView
 
 
@@ -117,3 +118,85 @@ def test_tags() -> None:
 def test_selection_that_is_none_is_refused(content: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Select.model_validate(content)
+
+
+# --- where
+
+
+def test_cone_is_what_astropy_says() -> None:
+    """Across the meridian, at a pole, on the other side of the sky; and just on either side of the edge."""
+    centres = [(359.99, 0.0), (10.0, 89.99), (150.0, -20.0)]
+    positions = [(0.01, 0.01), (190.0, 89.98), (150.0, -20.9999), (150.0, -21.0001), (330.0, 20.0), (12.0, 89.5)]
+    for ra0, dec0 in centres:
+        cone = Cone(ra_deg=ra0, dec_deg=dec0, radius_deg=1.0)
+        for ra, dec in positions:
+            distance = SkyCoord(ra0, dec0, unit="deg").separation(SkyCoord(ra, dec, unit="deg")).deg
+            assert cone.contains(ra, dec) == (distance <= 1.0), (ra0, dec0, ra, dec)
+
+
+def test_object_is_in_one_of_the_regions() -> None:
+    region = ({"cone": {"ra_deg": 10, "dec_deg": 0, "radius_deg": 1}}, {"healpix": {"order": 0, "pixels": [4]}})
+    select = Select.model_validate({"region": region})
+    (cut,) = select.judge(view(), inside=[lambda *_: False, lambda ra, dec: (ra, dec) == (150.0, -20.0)])
+    assert (cut.passed, cut.value) == (True, "150.00000, -20.00000")
+    assert cut.limit == "cone of 1 deg around 10, 0 or 1 pixels of order 0"
+    assert not select.holds(view(), inside=[lambda *_: False, lambda *_: False])
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ({}, "say one of cone, moc, healpix"),
+        ({"moc": "a.fits", "cone": {"ra_deg": 1, "dec_deg": 1, "radius_deg": 1}}, "say one of cone, moc, healpix"),
+        ({"healpix": {"order": 1, "pixels": [47, 48]}}, "48 is no pixel of order 1: there are 48"),
+        ({"cone": {"ra_deg": 360, "dec_deg": 0, "radius_deg": 1}}, "less than 360"),
+    ],
+)
+def test_region_that_is_none_is_refused(region: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Select.model_validate({"region": [region]})
+
+
+# --- who, when
+
+
+@pytest.mark.parametrize(
+    ("there", "passed"),
+    [("", (False, False, False)), ("A", (True, False, True)), ("AB", (True, True, False)), ("BC", (True, False, True))],
+)
+def test_channels_any_all_one(there: str, passed: tuple[bool, bool, bool]) -> None:
+    found = [Channels.model_validate({how: ["A", "B"]}) for how in ("any_of", "all_of", "one_of")]
+    assert tuple(next(channels.judge(set(there))).passed for channels in found) == passed
+    assert list(Channels().judge({"A"})) == []
+
+
+def test_nights() -> None:
+    today = date(2018, 8, 19)
+    week = Nights(last_days=7)
+    assert [week.hold(f"2018-08-{day}", today) for day in (12, 13, 19, 20)] == [False, True, True, True]
+    window = Nights(first=date(2018, 8, 1), last=date(2018, 8, 2))
+    assert [window.hold(night, today) for night in ("2018-07-31", "2018-08-01", "2018-08-02", "2018-08-03")] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert Nights().hold("1999-01-01", today)
+
+
+def test_judge_says_what_each_condition_found() -> None:
+    select = Select.model_validate({"created": "in_night", "tags": {"without": ["JUNK"]}, "where": ["fit.a > 1"]})
+    told = [(cut.name, cut.value, cut.limit, cut.passed) for cut in select.judge(view(("SN",), a=0.5))]
+    assert told == [
+        ("created in_night", False, True, False),
+        ("tags without", "SN", "JUNK", True),
+        ("fit.a", 0.5, "> 1.0", False),
+    ]
+
+
+def test_order_puts_what_has_no_value_last() -> None:
+    views = [view(a=2.0), view(a=None), view(a=1), view(a=True), view()]
+    for order, expected in (("fit.a", [1, 2.0]), ("-fit.a", [2.0, 1])):
+        select = Select(order=order)
+        found = sorted(views, key=select.sort_key)
+        assert [v.value("fit.a") for v in found][:2] == expected

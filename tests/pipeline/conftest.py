@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
@@ -23,7 +23,8 @@ from ampel_dagster.model.view import TransientView
 from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
-from ampel_dagster.pipeline.t3_react import Reacted, Reaction, react_to_updates
+from ampel_dagster.pipeline.t3_react import react_to_updates
+from ampel_dagster.pipeline.t3_record import Reacted, Reaction
 from ampel_dagster.pipeline.t3_views import load_views
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.pipeline.tiers import combine
@@ -63,6 +64,8 @@ class World:
         self.reports = reports
         #: Names of processes by channel.
         self.reactions: dict[str, tuple[str, ...]] = {}
+        #: Seconds for which publishers would have waited.
+        self.pauses: list[float] = []
         self._files = 0
 
     @staticmethod
@@ -152,13 +155,19 @@ class World:
             }
         return sorted(found.values(), key=lambda d: (d["stock"], d["input"]))
 
-    def reaction(self, process: Process, rules: ChannelRules, *, run: str = "t3") -> Reaction:
-        """What a process is to do for a channel."""
-        return Reaction(self.store, self.instrument, process, rules, RunInfo(run, 1), self.reports)
+    def reaction(self, process: Process, rules: ChannelRules, *, run: str = "t3", **more: Any) -> Reaction:
+        """What a process is to do for a channel; nobody waits for a receiver, but `pauses` says for how long."""
+        more = {"pause": self.pauses.append, **more}
+        return Reaction(self.store, self.instrument, process, rules, RunInfo(run, 1), self.reports, **more)
 
-    def react(self, process: Process, rules: ChannelRules, *, run: str = "t3") -> list[Reacted]:
+    def react(self, process: Process, rules: ChannelRules, *, run: str = "t3", **more: Any) -> list[Reacted]:
         """React to all that is new."""
-        return react_to_updates(self.reaction(process, rules, run=run))
+        return react_to_updates(self.reaction(process, rules, run=run, **more))
+
+    def let_reservations_end(self) -> None:
+        """As if the time were over for which runs that died have reserved what they were to send."""
+        past = {"$set": {"until": datetime(2018, 8, 19, tzinfo=UTC)}}
+        self.store.outbox.collection.update_many({"state": "reserved"}, past)
 
     def views(self, rules: ChannelRules, night: str) -> list[TransientView]:
         """What a channel gets to see of a night."""

@@ -15,7 +15,8 @@ import pytest
 
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.view import Artefact, ReactionContext, TransientView
-from ampel_dagster.pipeline.t3_react import Reaction, react_to_night, react_to_updates
+from ampel_dagster.pipeline.t3_react import react_to_night, react_to_updates
+from ampel_dagster.pipeline.t3_record import Reaction
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.base import Publisher, Report
 from ampel_dagster.units.bound import Process
@@ -119,7 +120,8 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.run import RunInfo
-from ampel_dagster.pipeline.t3_react import Reaction, react_to_updates
+from ampel_dagster.pipeline.t3_react import react_to_updates
+from ampel_dagster.pipeline.t3_record import Reaction
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.base import Publisher
 from ampel_dagster.units.bound import ChannelRules, Process
@@ -169,8 +171,14 @@ def test_what_a_killed_run_left_is_unknown_and_not_sent_again(
     world.ingest(rules, *(world.star(n) for n in range(3)))
     die(world, mongo_uri, tmp_path, receiver, "Post", when)
     before = receiver.names()
+    # For all that is known, the run is still at it: the others are told about, and this one is looked at again.
     (done,) = world.react(process, rules)
-    assert (done.counts["unknown"], done.counts["skipped"], done.counts["reacted"]) == (1, 1, 1)
+    assert (done.counts["elsewhere"], done.counts["skipped"], done.counts["reacted"]) == (1, 1, 1)
+    assert receiver.names() == [*before, "ZTF18aaaaaac"]
+    assert states(world) == {"confirmed": 2, "reserved": 1}
+    world.let_reservations_end()
+    (done,) = world.react(process, rules)
+    assert (done.counts["unknown"], done.counts["skipped"], done.counts["reacted"]) == (1, 2, 0)
     assert receiver.names() == [*before, "ZTF18aaaaaac"]
     assert states(world) == {"confirmed": 2, "unknown": 1}
     (held,) = world.store.outbox.list("tell", "unknown")
@@ -188,6 +196,7 @@ def test_what_a_killed_run_left_is_sent_again_where_that_is_harmless(
     rules, process = rules_for(world, "A"), Process("tell", (KeyedPost(url=receiver.url),))
     world.ingest(rules, *(world.star(n) for n in range(3)))
     die(world, mongo_uri, tmp_path, receiver, "KeyedPost", when)
+    world.let_reservations_end()
     before = receiver.names()
     (done,) = world.react(process, rules)
     assert (done.counts["skipped"], done.counts["reacted"]) == (1, 2)

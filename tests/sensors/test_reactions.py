@@ -9,6 +9,8 @@ import pytest
 from ampel_dagster.testing import make_alert, write_archive
 from sensors import reactions
 
+#: Names of objects end with letters.
+LETTERS = str.maketrans("0123456789", "abcdefghij")
 T2 = dg.AssetKey(["ztf", "t2", "summary"])
 TABLE = {"units": [{"unit": "TransientTable", "config": {"columns": ["name"]}}]}
 
@@ -83,6 +85,20 @@ class TestReactions:
         assert wanted(requests) == [("other", "B"), ("table", "A")]
         assert look(platform, "t3_reactions", cursor)[0] == []
 
+    def test_a_hundred_nights_at_once_are_a_hundred_reactions(self, platform, look):
+        """One run does them all, night by night: each has its document, its files, and its partition in the UI."""
+        nights = [(date(2018, 6, 1) + timedelta(days=day)).isoformat() for day in range(100)]
+        file = platform.folder / "landing" / "hundred.tar.gz"
+        names = ["ZTF18aaaa" + f"{n:03}".translate(LETTERS) for n in range(100)]
+        write_archive(file, [make_alert(name=name, jd=2458270.7 + n, cutouts=False) for n, name in enumerate(names)])
+        platform.ingest(file, channels=("A",))
+        requests, _, _ = look(platform, "t3_reactions")
+        assert wanted(requests) == [("table", "A")]
+        run(platform, requests)
+        assert sorted(p for p, _ in platform.materialized("t3", "table")) == [f"A|{night}" for night in nights]
+        assert sorted(d["night"] for d in platform.store.reactions.list(process="table")) == nights
+        assert look(platform, "t3_overdue")[2] == "nothing is overdue"
+
     def test_no_event_is_lost_over_pages(self, platform, look, monkeypatch):
         monkeypatch.setattr(reactions, "PAGE", 7)
         burst(platform, 40)
@@ -147,6 +163,34 @@ class TestReactions:
     def test_without_products(self, make_platform, look):
         platform = make_platform({"A": {"t2": []}})
         assert look(platform, "t3_reactions") == ([], None, "no new results")
+
+
+class TestEvery:
+    def test_news_in_between_are_reacted_to_together(self, make_platform, look, monkeypatch):
+        trigger = {"on": "t2", "every_minutes": 30}
+        platform = make_platform({"A": {}}, {"t3/table.yaml": {**TABLE, "trigger": trigger}})
+
+        def news(letter):
+            file = platform.folder / "landing" / f"{letter}.tar.gz"
+            write_archive(file, [make_alert(name=f"ZTF18aaaaaa{letter}", tblid=ord(letter), cutouts=False)])
+            platform.ingest(file)
+
+        news("a")
+        requests, cursor, _ = look(platform, "t3_reactions")
+        assert wanted(requests) == [("table", "A")]
+        run(platform, requests)
+        for letter in "bc":
+            news(letter)
+            requests, cursor, _ = look(platform, "t3_reactions", cursor)
+            assert requests == []
+        assert look(platform, "t3_overdue")[2] == "nothing is overdue"
+        (last,) = platform.store.reactions.list(process="table")
+        monkeypatch.setattr(reactions, "utc_now", lambda: last["ended"] + timedelta(minutes=30))
+        requests, _, _ = look(platform, "t3_overdue")
+        assert wanted(requests) == [("table", "A")]
+        run(platform, requests)
+        newest = platform.store.reactions.list(process="table")[0]
+        assert newest["counts"]["selected"] == 3
 
 
 class TestOverdue:

@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ampel_dagster.units.base import (
     AlertFilter,
+    BulkPublisher,
     LightCurveUnit,
     PointUnit,
+    PopulationUnit,
     Publisher,
     Report,
     StateUnit,
@@ -83,7 +85,19 @@ def test_unit_needs_no_preparation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [AlertFilter, T1Combiner, PointUnit, StockUnit, StateUnit, LightCurveUnit, Report, Publisher]
+    "kind",
+    [
+        AlertFilter,
+        T1Combiner,
+        PointUnit,
+        StockUnit,
+        StateUnit,
+        LightCurveUnit,
+        PopulationUnit,
+        Report,
+        Publisher,
+        BulkPublisher,
+    ],
 )
 def test_kinds_of_units_want_their_method(kind: type[Unit]) -> None:
     class Empty(kind):  # type: ignore[misc, valid-type]

@@ -82,6 +82,15 @@ class CatalogMatch(LightCurveUnit):
             return {name: {"n_matches": None} for name in self.catalogs}
         return {name: self._match(name, position) for name in self.catalogs}
 
+    def fields(self) -> dict[str, str]:
+        """What is told of each catalogue; columns are of whatever type they have in the file."""
+        found: dict[str, str] = {}
+        for name, spec in self.catalogs.items():
+            own = ("n_matches", "distance_arcsec", "ra_deg", "dec_deg")
+            found |= {f"{name}.{key}": "number" for key in own} | {f"{name}.{key}": "" for key in spec.columns}
+            found |= {f"{name}.matches": "list"} if spec.match == "all" else {}
+        return found
+
     def data_versions(self) -> Mapping[str, str]:
         """Content hash of each catalogue's file, by name of the catalogue."""
         return {name: _catalog.content_hash(_catalog.FileVersion.of(self._path(name))) for name in self.catalogs}

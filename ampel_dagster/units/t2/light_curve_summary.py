@@ -71,6 +71,15 @@ class LightCurveSummary(LightCurveUnit):
         "AMPEL's T2LightCurveSummary takes limits beyond 19.5",
     )
 
+    def fields(self) -> dict[str, str]:
+        """What a summary holds; the fields of bands and colours end with their names."""
+        counts = ("ndet", "n_upper_limits", "n_forced", "ndet_*")
+        times = ("first_jd", "last_jd", "duration_days", "peak_jd", "last_significant_limit_jd")
+        bands = tuple(f"{which}_{what}_*" for which in ("first", "last", "peak") for what in ("jd", "mag", "mag_err"))
+        others = ("peak_mag", "ra_deg", "dec_deg", "last_significant_limit_mag", "*_mag_per_day_*", "color_*")
+        names = dict.fromkeys(("peak_band", "last_significant_limit_band"), "text")
+        return {**names, "bands": "list", **dict.fromkeys((*counts, *times, *bands, *others), "number")}
+
     def process(self, light_curve: LightCurve, tied: Tied) -> dict[str, Any]:
         """The summary."""
         detections = self._detections(light_curve)

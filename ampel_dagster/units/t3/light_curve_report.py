@@ -32,6 +32,11 @@ class LightCurveReport(Report):
     #: Heading of the index; none: channel and night.
     title: str | None = None
 
+    @property
+    def paths(self) -> Sequence[str]:
+        """The columns."""
+        return self.columns
+
     def prepare(self, folder: Path) -> Unit:
         """Check that matplotlib is installed."""
         if find_spec("matplotlib") is None:

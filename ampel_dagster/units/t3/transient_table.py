@@ -39,6 +39,11 @@ class TransientTable(Report):
     #: Largest first.
     descending: bool = False
 
+    @property
+    def paths(self) -> Sequence[str]:
+        """The columns, and what they are sorted by."""
+        return (*self.columns, self.sort_by) if self.sort_by else self.columns
+
     def write(self, views: Sequence[TransientView], context: ReactionContext) -> Sequence[Artefact]:
         """Write the table in each of the formats."""
         frame = self.frame(views)

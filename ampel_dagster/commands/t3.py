@@ -1,0 +1,47 @@
+"""The commands of ``t3``."""
+
+import click
+
+from ampel_dagster.commands import reacting
+from ampel_dagster.commands.examples import examples
+from ampel_dagster.storage.outbox import STATES
+
+
+@click.group()
+def t3() -> None:
+    """T3: what was sent, and what is new."""
+
+
+@t3.command("preview")
+@click.argument("process")
+@click.option("--channel", "channels", multiple=True, help="Only for this channel (repeatable); default: all.")
+@click.option("--night", help="Night, or YYYY-MM-DD..YYYY-MM-DD; default: what is new to the process.")
+@click.option("--all", "every", is_flag=True, help="Show the objects that are not selected, too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, for each object.")
+@examples("ampel-dagster t3 preview report", "ampel-dagster t3 preview report --channel BRIGHT --night 2018-08-19")
+def t3_preview(process: str, channels: tuple[str, ...], night: str | None, every: bool, as_json: bool) -> None:
+    """Show what PROCESS would select, with each condition, and what it would send; nothing is sent or changed."""
+    reacting.preview(process, channels, night, every=every, as_json=as_json)
+
+
+@t3.command("outbox")
+@click.option("--process", help="Only of this process.")
+@click.option("--state", type=click.Choice(STATES), help="Only in this state.")
+@click.option("--since", help="Only from then on: a date (UTC), or how long ago, as in '2 hours'.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+@examples("ampel-dagster t3 outbox --state unknown", "ampel-dagster t3 outbox --since '2 days' --json")
+def t3_outbox(process: str | None, state: str | None, since: str | None, as_json: bool) -> None:
+    """List what was sent, when and where."""
+    reacting.outbox(process, state, since, as_json=as_json)
+
+
+@t3.command("resend")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--process", help="Of this process.")
+@click.option("--state", type=click.Choice(STATES), help="In this state.")
+@click.option("--stock", help="About this object.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@examples("ampel-dagster t3 resend 3f2a", "ampel-dagster t3 resend --process alert_slack --state unknown")
+def t3_resend(ids: tuple[str, ...], process: str | None, state: str | None, stock: str | None, yes: bool) -> None:
+    """Send messages again, by the job `react`; of ID the first digits will do."""
+    reacting.resend(ids, process, state, stock, yes=yes)

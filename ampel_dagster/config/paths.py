@@ -1,0 +1,84 @@
+"""Dotted paths in the configuration, as far as it is known beforehand what they lead to; and regions of the sky."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ampel_dagster.model.selection import Condition, Healpix, Inside, Region
+from ampel_dagster.model.view import CURVE, CURVE_FACTS, VIEW_FIELDS
+from ampel_dagster.units.bound import Product
+
+#: What a value of a condition is called, by its type.
+_TYPES: Mapping[type, str] = {float: "number", str: "text", bool: "flag"}
+
+
+def path_problem(path: str, products: Mapping[str, Product], value: Any = None) -> tuple[str, str] | None:
+    """What is wrong with a path of which the product, if it names one, is known, as (message, remedy); else None.
+
+    `value` is what it is compared with.
+    """
+    head, _, rest = path.partition(".")
+    if not rest:
+        there: Mapping[str, str] | None = VIEW_FIELDS
+        rest = head
+        if head not in VIEW_FIELDS:
+            return f"{path!r} is not known", f"product.field, or one of {', '.join(VIEW_FIELDS)}"
+    elif head == CURVE and head not in products:
+        there = CURVE_FACTS
+    else:
+        there = products[head].unit.fields()
+    if there is None:
+        return None
+    kind = there.get(rest) or next((there[form] for form in there if fnmatchcase(rest, form)), None)
+    if kind is None:
+        near = get_close_matches(rest, [form for form in there if "*" not in form], n=1, cutoff=0.5)
+        remedy = f"did you mean {head}.{near[0]}?" if near else f"there are: {', '.join(there)}"
+        return f"{head} has no field {rest}", remedy
+    said = _TYPES.get(type(value))
+    if said and kind and kind != said:
+        return f"{path} is a {kind}, and {value!r} a {said}", "compare it with what it can be"
+    return None
+
+
+def asked_products(paths: Sequence[str], products: Mapping[str, Product]) -> list[str]:
+    """Names of the products that paths lead to, known or not."""
+    heads = [path.partition(".")[0] for path in paths if "." in path]
+    return list(dict.fromkeys(head for head in heads if head != CURVE or head in products))
+
+
+def conditions(where: Sequence[str]) -> tuple[Condition, ...]:
+    """Parsed conditions."""
+    return tuple(Condition.parse(text) for text in where)
+
+
+def test_of(region: Region, folder: Path) -> Inside:
+    """The test of a region; `folder` is the instance's. Raises ValueError where its file is not there, or is no MOC."""
+    if region.cone:
+        return region.cone.contains
+    from mocpy import MOC
+
+    if region.healpix:
+        moc = _moc_of(region.healpix)
+    else:
+        path = folder / Path(region.moc or "").expanduser()
+        if not path.is_file():
+            raise ValueError(f"there is no {path}; put the file there, or mend the path")
+        try:
+            moc = MOC.load(str(path), "fits")
+        except Exception as error:  # the library raises what its own parts raise
+            said = " ".join(str(error).split())[:200]
+            raise ValueError(f"{path} is no MOC in FITS ({said}); write it with mocpy or Aladin") from error
+    from astropy.coordinates import Latitude, Longitude
+
+    return lambda ra, dec: bool(moc.contains_lonlat(Longitude(ra, unit="deg"), Latitude(dec, unit="deg"))[0])
+
+
+def _moc_of(healpix: Healpix) -> Any:
+    import numpy as np
+    from mocpy import MOC
+
+    pixels = np.array(sorted(set(healpix.pixels)), dtype="uint64")
+    depths = np.full(len(pixels), healpix.order, dtype="uint8")
+    return MOC.from_healpix_cells(pixels, depths, healpix.order)
