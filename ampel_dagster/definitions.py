@@ -20,6 +20,7 @@ from assets.t2_augment import t2_asset
 from assets.t3_react import t3_asset
 from resources.mongo import MongoResource
 from resources.mongo_io import MongoIOManager
+from sensors.dead_runs import dead_runs
 from sensors.kafka import kafka_sensor
 from sensors.new_alerts import new_alerts_sensor
 from sensors.pending import pending_sensor
@@ -42,6 +43,7 @@ def build(config: Config) -> dg.Definitions:
         reactions_sensor(config, react),
         overdue_sensor(config, react),
         pending_sensor(config, augment),
+        dead_runs,
     ]
     return dg.Definitions(
         assets=_assets(config),

@@ -96,7 +96,7 @@ class TestNames:
 
     def test_jobs_sensors_schedules(self, defs):
         assert {job.name for job in defs.jobs} == {"ingest", "augment", "react", "reprocess", "report"}
-        names = {"new_ztf_alerts", "t3_reactions", "t3_overdue", "pending_tickets"}
+        names = {"new_ztf_alerts", "t3_reactions", "t3_overdue", "pending_tickets", "dead_runs"}
         assert {sensor.name for sensor in defs.sensors} == names
         assert {schedule.name for schedule in defs.schedules} == {"daily_table_schedule"}
 
