@@ -190,7 +190,7 @@ class _Judge:
         """This id, or one made of it whose batch is not finished: that one's news may still be unheard."""
         while states.get(id_, "open") != "open":
             id_ = hash_json(["again", id_])
-            states.update(self._in.store.batches.states([id_]))
+            states.update(self._in.store.patiently(lambda id_=id_: self._in.store.batches.states([id_])))  # type: ignore[misc]
         return id_
 
     def _waits(self, old: Mapping[str, Any], rules: ChannelRules) -> bool:
@@ -198,7 +198,8 @@ class _Judge:
         return old["code"] == _LEFT_OUT and rules.channel not in self._in.breakers.disabled
 
     def _prior(self, alerts: Sequence[Alert]) -> dict[int, Prior]:
-        return self._survey.ledger.prior([alert.id for alert in alerts])
+        ids = [alert.id for alert in alerts]
+        return self._in.store.patiently(lambda: self._survey.ledger.prior(ids))
 
     def _states(self, own: int, prior: Iterable[Prior]) -> dict[int, str]:
         """How far the batches are that gave earlier verdicts, and this one if it was begun before."""
@@ -206,12 +207,13 @@ class _Judge:
         for known in prior:
             ids.add(known.enriched)
             ids.update(verdict["batch"] for verdict in known.verdict.values())
-        return self._in.store.batches.states(ids)
+        return self._in.store.patiently(lambda: self._in.store.batches.states(ids))
 
     def _first_accepted(self, alerts: Sequence[Alert]) -> dict[tuple[int, str], tuple[float, int]]:
         if not self._knowing:
             return {}
-        first = self._survey.ledger.first_accepted([alert.stock for alert in alerts], self._knowing)
+        stocks = [alert.stock for alert in alerts]
+        first = self._in.store.patiently(lambda: self._survey.ledger.first_accepted(stocks, self._knowing))
         for recent in self._recent_first:
             for key, seen in recent.items():
                 first[key] = min(first.get(key, seen), seen)

@@ -131,9 +131,15 @@ def _loaded(
                 left.remove(product)
                 continue
             leases.hold(batch)
-            tied = Dependencies(survey, product, batch)
-            ready = [ticket for ticket in batch if tied.are_there(ticket)]
-            yield Load(product, batch, tied, Inputs(survey, augmentation.instrument, product, ready, recent))
+            yield augmentation.store.patiently(
+                lambda product=product, batch=batch: _load(augmentation, product, batch, recent)  # type: ignore[misc]
+            )
+
+
+def _load(augmentation: Augmentation, product: Product, batch: list[Ticket], recent: Recent) -> Load:
+    tied = Dependencies(augmentation.survey, product, batch)
+    ready = [ticket for ticket in batch if tied.are_there(ticket)]
+    return Load(product, batch, tied, Inputs(augmentation.survey, augmentation.instrument, product, ready, recent))
 
 
 def write_results(augmentation: Augmentation, results: Results) -> Tally:

@@ -12,6 +12,7 @@ It listens on loopback only and asks for no password: whoever may log in to the 
 """
 
 import os
+import shutil
 import signal
 import socket
 import time
@@ -53,6 +54,8 @@ _KILL_S = 10.0
 _RELEASE_S = 3.0
 #: From this size on (bytes) the log is put aside before a start.
 _LARGE_LOG = 20_000_000
+#: With less room mongod does not even start: it makes room for its journal first (MB).
+_LEAST_FREE_MB = 110
 _DEFAULT_CACHE_GB = 1.0
 #: The least that mongod accepts.
 _SMALLEST_CACHE_GB = 0.25
@@ -137,6 +140,10 @@ class EmbeddedServer:
                     return _uri(port)
                 code = child.wait()
                 reason = why_it_ended(self.log, offset, code)
+                free_mb = shutil.disk_usage(self.folder).free // 1_000_000
+                if free_mb < _LEAST_FREE_MB and "disk is full" not in reason:
+                    # There is no room for what it would have said.
+                    reason = f"the disk is full ({free_mb} MB are free in {self.folder}): free some space"
                 # Taken by a foreign process: the next attempt uses another port. Or by our own server, whose
                 # starter was killed before anybody knew of it: the next attempt finds it.
                 if code not in (PORT_TAKEN, FOLDER_TAKEN):

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from pymongo import MongoClient
+from pymongo.errors import ConnectionFailure
 
 from ampel_dagster.storage.activations import Activations
 from ampel_dagster.storage.batches import Batches
@@ -74,6 +75,13 @@ class Store:
     def steadily(self, step: Callable[[Unbroken], T]) -> T:
         """Do a step that may be repeated, again where the server went away meanwhile: see `patience`."""
         return steadily(lambda: self._client.admin.command("hello"), step, self.patience_s, self._revive)
+
+    def patiently(self, read: Callable[[], T]) -> T:
+        """What a read returns; where the server goes away, as soon as it is there again. Raises StorageError."""
+        try:
+            return read()
+        except ConnectionFailure:
+            return self.steadily(lambda _: read())
 
     def survey(self, survey: str) -> SurveyStore:
         """The collections of a survey."""
