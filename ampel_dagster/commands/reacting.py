@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from re import fullmatch
 from typing import Any
 
@@ -13,15 +14,17 @@ from rich.table import Table
 from ampel_dagster.commands.ingesting import parse_nights
 from ampel_dagster.commands.looking import find_stock, when
 from ampel_dagster.commands.runs import run_job
-from ampel_dagster.commands.session import Session, console, hex_id, known, out, session
+from ampel_dagster.commands.session import Session, console, hex_id, known, out, session, survey_of
 from ampel_dagster.config.secrets import Secrets
 from ampel_dagster.model.cut import Cut
 from ampel_dagster.model.errors import UserError
+from ampel_dagster.model.night import nights_between
+from ampel_dagster.model.population import to_pandas
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.view import TransientView
 from ampel_dagster.pipeline.t3_react import nights_of, react_to_night
 from ampel_dagster.pipeline.t3_record import Reaction
-from ampel_dagster.pipeline.t3_select import judge
+from ampel_dagster.pipeline.t3_select import judge, latest_views
 from ampel_dagster.storage.collections import Document
 from ampel_dagster.units.base import Publisher
 
@@ -54,6 +57,28 @@ def preview(process: str, channels: Sequence[str], nights: str | None, *, every:
                     out.print(f"{unit} would send: {escape(text)}", soft_wrap=True)
 
 
+def export(file: Path, channel: str, nights: str, process: str | None, survey: str | None) -> None:
+    """The objects of a channel as a table: one row each, a column for each value."""
+    kind = file.suffix.lower()
+    if kind not in (".parquet", ".csv"):
+        raise UserError(f"{file}: name a file that ends with .parquet or .csv")
+    if not file.absolute().parent.is_dir():
+        raise UserError(f"{file}: there is no such folder")
+    first, last = parse_nights(nights)
+    with session() as current:
+        config = current.config
+        known("channel", [channel], list(config.channels))
+        known("process", [process] if process else [], list(config.processes))
+        survey = survey_of(config, survey)
+        known(f"survey of {channel}", [survey], list(config.channels[channel].surveys))
+        rules, chosen = config.channels[channel].surveys[survey], config.processes[process] if process else None
+        found = current.store.survey(survey)
+        views = latest_views(found, config.instrument(survey), rules, nights_between(first, last), chosen)
+        frame = to_pandas(views)
+    frame.to_parquet(file, index=False) if kind == ".parquet" else frame.to_csv(file, index=False)
+    out.print(f"{len(frame)} objects, {len(frame.columns)} columns: {file}")
+
+
 def _reactions(current: Session, process: str, channels: Sequence[str]) -> Iterator[Reaction]:
     config, run = current.config, RunInfo("preview", current.config.id)
     for name in channels:
@@ -69,10 +94,7 @@ def _nights(reaction: Reaction, nights: str | None) -> Iterator[tuple[str, froze
     channel, survey = reaction.rules.channel, reaction.instrument.survey
     if nights is not None:
         first, last = parse_nights(nights, "--night")
-        day, end = (datetime.fromisoformat(text).date() for text in (first, last))
-        while day <= end:
-            yield day.isoformat(), None
-            day += timedelta(days=1)
+        yield from ((night, None) for night in nights_between(first, last))
         return
     new = reaction.store.batches.unhandled(reaction.process.name, channel, survey)
     touched = frozenset(stock for batch in new for stock in batch["touched"][channel])
