@@ -500,7 +500,7 @@ class TestLooking:
         ]
         told = shell.ok("t3", "preview", "table", "--channel", "BRIGHT", "--night", NIGHT)
         assert "1 of 1 objects selected, 0 wait for a result" in told
-        assert "TransientTable would send: files about 1 objects" in told
+        assert "TransientTable (dry run): files about 1 objects" in told
         assert shell("t3", "preview", "table").stderr.count("nothing is new to table") == 3
         assert shell.counts() == before
         assert shell.error("t3", "preview", "tabel") == "error: no process is called 'tabel'; did you mean table?"
@@ -522,6 +522,11 @@ class TestLooking:
             ((file, "--channel", "AL"), "no channel is called 'AL'; did you mean ALL?"),
         ):
             assert shell.error("t3", "export", *more, "--nights", NIGHT).endswith(said)
+
+    def test_run(self, shell):
+        """All was reacted to before; a process that has nothing new says so."""
+        assert shell.ok("t3", "run", "table") == "nothing is new\n"
+        assert shell.error("t3", "run", "tabel") == "error: no process is called 'tabel'; did you mean table?"
 
     def test_reports_are_not_resent(self, shell):
         assert shell.ok("t3", "resend", "--process", "table") == "no message is like that\n"

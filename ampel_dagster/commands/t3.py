@@ -26,6 +26,15 @@ def t3_preview(process: str, channels: tuple[str, ...], night: str | None, every
     reacting.preview(process, channels, night, every=every, as_json=as_json)
 
 
+@t3.command("run")
+@click.argument("processes", nargs=-1, metavar="[PROCESS]...")
+@click.option("--channel", "channels", multiple=True, help="Only for this channel (repeatable); default: all.")
+@examples("ampel-dagster t3 run", "ampel-dagster t3 run report --channel BRIGHT")
+def t3_run(processes: tuple[str, ...], channels: tuple[str, ...]) -> None:
+    """Let each PROCESS (default: all) react to what is new to it: the job `react`, in this process."""
+    reacting.run(processes, channels)
+
+
 @t3.command("outbox")
 @click.option("--process", help="Only of this process.")
 @click.option("--state", type=click.Choice(STATES), help="Only in this state.")
