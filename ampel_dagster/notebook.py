@@ -13,8 +13,11 @@ from ampel_dagster.instruments import INSTRUMENTS
 from ampel_dagster.model.cut import indented
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.light_curve import LightCurve
+from ampel_dagster.model.night import nights_between
+from ampel_dagster.model.population import to_pandas
 from ampel_dagster.model.stock import Stock
 from ampel_dagster.pipeline.explain import explain
+from ampel_dagster.pipeline.t3_select import latest_views
 from ampel_dagster.storage.access import open_store
 from ampel_dagster.storage.frames import result_rows
 from ampel_dagster.storage.store import Store, SurveyStore
@@ -120,6 +123,23 @@ class Base:
         survey = self._survey(survey)
         rows: list[dict[str, Any]] = list(result_rows(self.store.survey(survey), product, [channel], [night]))
         return pd.DataFrame(rows)
+
+    def population(
+        self, channel: str, first: str, last: str = "", process: str | None = None, survey: str = ""
+    ) -> pd.DataFrame:
+        """The objects of a channel in one night, or from a first to a last: one row each, as of its last night there.
+
+        Columns: properties of the object, facts of its light curve, and the fields of its T2 results, with dots.
+        `process`: only those that it selects. `survey`: by default the only one that has a stream.
+        """
+        survey = self._survey(survey)
+        rules, chosen = (
+            self.config.channels[channel].surveys[survey],
+            self.config.processes[process] if process else None,
+        )
+        nights = nights_between(first, last or first)
+        instrument = self.config.instrument(survey)
+        return to_pandas(latest_views(self.store.survey(survey), instrument, rules, nights, chosen))
 
     def close(self) -> None:
         """Close the connections."""

@@ -118,7 +118,7 @@ def reaction_metadata(done: Reacted) -> dict[str, Any]:
             continue
         found[artefact.path.name] = dg.MetadataValue.path(str(artefact.path))
     for unit, text in done.previews.items():
-        found[f"{unit} would send"] = text[:_PREVIEW]
+        found[f"{unit} (dry run)"] = text[:_PREVIEW]
     if done.failures:
         found["failures"] = "; ".join(f"{who}: {message}" for who, message in done.failures)
     return found

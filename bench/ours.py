@@ -164,8 +164,9 @@ class Bench:
 
         def views() -> int:
             for night in nights:
-                for key, number in touch(list(load_views(survey, instrument, self._rules[0], night))).items():
-                    seen[key] = seen.get(key, 0) + number
+                for view in load_views(survey, instrument, self._rules[0], night):
+                    for key, number in touch([view]).items():
+                        seen[key] = seen.get(key, 0) + number
             return seen["views"]
 
         return {**self._meter.measure(views), "seen": seen}

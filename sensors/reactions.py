@@ -30,7 +30,7 @@ def reactions_sensor(config: Config, job: dg.JobDefinition) -> dg.SensorDefiniti
     @dg.sensor(
         name="t3_reactions",
         job=job,
-        minimum_interval_seconds=15,
+        minimum_interval_seconds=5,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Runs {', '.join(waiting) or 'nothing'} when T2 results are new.",
     )

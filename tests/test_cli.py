@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import click
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -499,11 +500,33 @@ class TestLooking:
         ]
         told = shell.ok("t3", "preview", "table", "--channel", "BRIGHT", "--night", NIGHT)
         assert "1 of 1 objects selected, 0 wait for a result" in told
-        assert "TransientTable would send: files about 1 objects" in told
+        assert "TransientTable (dry run): files about 1 objects" in told
         assert shell("t3", "preview", "table").stderr.count("nothing is new to table") == 3
         assert shell.counts() == before
         assert shell.error("t3", "preview", "tabel") == "error: no process is called 'tabel'; did you mean table?"
         assert shell.error("t3", "preview", "table", "--channel", "OTHER").startswith("error: no channel of table is")
+
+    def test_export(self, shell, tmp_path):
+        file = tmp_path / "all.parquet"
+        told = shell.ok("t3", "export", file, "--channel", "ALL", "--nights", f"{NIGHT}..{NEXT_NIGHT}")
+        frame = pd.read_parquet(file)
+        assert told.startswith(f"{len(frame)} objects, {len(frame.columns)} columns")
+        assert list(frame["name"]) == [f"ZTF18aaaaaa{letter}" for letter in "abc"]
+        assert list(frame["light_curve.peak_mag"].round(2)) == [17.0, 18.0, 19.0]
+        assert list(frame["summary.ndet"]) == [1, 1, 1]
+        shell.ok("t3", "export", tmp_path / "one.csv", "--channel", "BRIGHT", "--nights", NIGHT, "--process", "table")
+        assert list(pd.read_csv(tmp_path / "one.csv")["name"]) == ["ZTF18aaaaaaa"]
+        for more, said in (
+            ((tmp_path / "x.txt", "--channel", "ALL"), "name a file that ends with .parquet or .csv"),
+            ((tmp_path / "no" / "x.csv", "--channel", "ALL"), "there is no such folder"),
+            ((file, "--channel", "AL"), "no channel is called 'AL'; did you mean ALL?"),
+        ):
+            assert shell.error("t3", "export", *more, "--nights", NIGHT).endswith(said)
+
+    def test_run(self, shell):
+        """All was reacted to before; a process that has nothing new says so."""
+        assert shell.ok("t3", "run", "table") == "nothing is new\n"
+        assert shell.error("t3", "run", "tabel") == "error: no process is called 'tabel'; did you mean table?"
 
     def test_reports_are_not_resent(self, shell):
         assert shell.ok("t3", "resend", "--process", "table") == "no message is like that\n"

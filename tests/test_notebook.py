@@ -114,6 +114,21 @@ class TestBase:
         assert base.results("summary", "B", NIGHT).empty
         assert base.results("summary", "A", "2018-08-20").empty
 
+    def test_population(self, base):
+        frame = base.population("A", NIGHT)
+        assert list(frame["name"]) == [NAME, "ZTF18aaaaaab"]
+        assert frame["stock"].dtype == "Int64"
+        assert list(frame["light_curve.n_detections"]) == [2, 1]
+        first = frame.iloc[0]
+        assert first["light_curve.peak_mag"] == pytest.approx(18.4)
+        assert (first["summary.ndet"], first["summary.bands"]) == (2, '["g", "r"]')
+        assert frame["tag"].to_list() == ["ZTF", "ZTF"]
+        # Private to the channel, and one row an object over many nights.
+        assert "summary.ndet" not in base.population("B", NIGHT).columns
+        assert len(base.population("A", "2018-08-18", "2018-08-20")) == 2
+        empty = base.population("A", "2018-08-20")
+        assert (len(empty), "light_curve.peak_mag" in empty.columns) == (0, True)
+
 
 class TestOpen:
     def test_folder_as_text_or_path(self, platform):

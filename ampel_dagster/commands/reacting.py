@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from re import fullmatch
 from typing import Any
 
@@ -13,15 +14,17 @@ from rich.table import Table
 from ampel_dagster.commands.ingesting import parse_nights
 from ampel_dagster.commands.looking import find_stock, when
 from ampel_dagster.commands.runs import run_job
-from ampel_dagster.commands.session import Session, console, hex_id, known, out, session
+from ampel_dagster.commands.session import Session, console, hex_id, known, out, session, survey_of
 from ampel_dagster.config.secrets import Secrets
 from ampel_dagster.model.cut import Cut
 from ampel_dagster.model.errors import UserError
+from ampel_dagster.model.night import nights_between
+from ampel_dagster.model.population import to_pandas
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.view import TransientView
 from ampel_dagster.pipeline.t3_react import nights_of, react_to_night
 from ampel_dagster.pipeline.t3_record import Reaction
-from ampel_dagster.pipeline.t3_select import judge
+from ampel_dagster.pipeline.t3_select import judge, latest_views, select
 from ampel_dagster.storage.collections import Document
 from ampel_dagster.units.base import Publisher
 
@@ -39,7 +42,7 @@ def preview(process: str, channels: Sequence[str], nights: str | None, *, every:
         known(f"channel of {process}", channels, mine)
         for reaction in _reactions(current, process, channels or mine):
             for night, only in _nights(reaction, nights):
-                rows = list(_rows(reaction, night, only))
+                rows = _rows(reaction, night, only)
                 done = react_to_night(reaction, night, None, only)
                 if as_json:
                     for row in rows:
@@ -51,7 +54,49 @@ def preview(process: str, channels: Sequence[str], nights: str | None, *, every:
                     f"{done.counts['deferred']} wait for a result" + ("" if every else "; --all shows the others, too")
                 )
                 for unit, text in done.previews.items():
-                    out.print(f"{unit} would send: {escape(text)}", soft_wrap=True)
+                    out.print(f"{unit} (dry run): {escape(text)}", soft_wrap=True)
+
+
+def run(processes: Sequence[str], channels: Sequence[str]) -> None:
+    """React to what is new, by the job `react`."""
+    with session() as current:
+        known("process", processes, list(current.config.processes))
+        known("channel", channels, list(current.config.channels))
+        instance, store = current.instance, current.store
+        config = {"ops": {"react_to_new": {"config": {"processes": list(processes), "channels": list(channels)}}}}
+        done = store.reactions.list(run=run_job(instance, "react", config=config))
+    if not done:
+        out.print("nothing is new")
+        return
+    table = Table("process", "channel", "night", "selected", "what was done", "files", title="reactions")
+    for d in done[:_MOST_ROWS]:
+        words = ("deferred", "reacted", "skipped", "failed", "unknown", "refused", "waiting", "elsewhere", "held")
+        told = ", ".join(f"{d['counts'][word]} {word}" for word in words if d["counts"].get(word))
+        where = (d["process"], d["channel"], d["night"], str(d["counts"]["selected"]), told)
+        table.add_row(*where, escape("\n".join(file for file in d["files"] if "/objects/" not in file)))
+    out.print(table)
+
+
+def export(file: Path, channel: str, nights: str, process: str | None, survey: str | None) -> None:
+    """The objects of a channel as a table: one row each, a column for each value."""
+    kind = file.suffix.lower()
+    if kind not in (".parquet", ".csv"):
+        raise UserError(f"{file}: name a file that ends with .parquet or .csv")
+    if not file.absolute().parent.is_dir():
+        raise UserError(f"{file}: there is no such folder")
+    first, last = parse_nights(nights)
+    with session() as current:
+        config = current.config
+        known("channel", [channel], list(config.channels))
+        known("process", [process] if process else [], list(config.processes))
+        survey = survey_of(config, survey)
+        known(f"survey of {channel}", [survey], list(config.channels[channel].surveys))
+        rules, chosen = config.channels[channel].surveys[survey], config.processes[process] if process else None
+        found = current.store.survey(survey)
+        views = latest_views(found, config.instrument(survey), rules, nights_between(first, last), chosen)
+        frame = to_pandas(views)
+    frame.to_parquet(file, index=False) if kind == ".parquet" else frame.to_csv(file, index=False)
+    out.print(f"{len(frame)} objects, {len(frame.columns)} columns: {file}")
 
 
 def _reactions(current: Session, process: str, channels: Sequence[str]) -> Iterator[Reaction]:
@@ -69,10 +114,7 @@ def _nights(reaction: Reaction, nights: str | None) -> Iterator[tuple[str, froze
     channel, survey = reaction.rules.channel, reaction.instrument.survey
     if nights is not None:
         first, last = parse_nights(nights, "--night")
-        day, end = (datetime.fromisoformat(text).date() for text in (first, last))
-        while day <= end:
-            yield day.isoformat(), None
-            day += timedelta(days=1)
+        yield from ((night, None) for night in nights_between(first, last))
         return
     new = reaction.store.batches.unhandled(reaction.process.name, channel, survey)
     touched = frozenset(stock for batch in new for stock in batch["touched"][channel])
@@ -83,16 +125,17 @@ def _nights(reaction: Reaction, nights: str | None) -> Iterator[tuple[str, froze
         yield night, touched if reaction.process.select.updated == "since_last_run" else None
 
 
-def _rows(reaction: Reaction, night: str, only: frozenset[int] | None) -> Iterator[dict[str, Any]]:
+def _rows(reaction: Reaction, night: str, only: frozenset[int] | None) -> list[dict[str, Any]]:
     survey = reaction.store.survey(reaction.instrument.survey)
-    for view, cuts in judge(survey, reaction.instrument, reaction.process, reaction.rules, night, only):
-        yield _row(view, cuts)
+    what = (survey, reaction.instrument, reaction.process, reaction.rules, night, only)
+    chosen = {entry.stock for entry in select(*what).views.chosen}
+    return [_row(view, cuts, view.stock in chosen) for view, cuts in judge(*what)]
 
 
-def _row(view: TransientView, cuts: Sequence[Cut]) -> dict[str, Any]:
+def _row(view: TransientView, cuts: Sequence[Cut], chosen: bool) -> dict[str, Any]:
     conditions = [{"condition": c.name, "value": c.value, "limit": c.limit, "passed": c.passed} for c in cuts]
     where = {"channel": view.channel, "night": view.night, "name": view.name, "stock": view.stock}
-    return {**where, "selected": all(cut.passed for cut in cuts), "conditions": conditions}
+    return {**where, "selected": chosen, "conditions": conditions}
 
 
 def _preview_table(reaction: Reaction, night: str, rows: Sequence[dict[str, Any]]) -> Table:
@@ -101,7 +144,8 @@ def _preview_table(reaction: Reaction, night: str, rows: Sequence[dict[str, Any]
     table = Table("object", *map(escape, heads), "", title=title)
     for row in rows[:_MOST_ROWS]:
         cells = [_cell(c) for c in row["conditions"]]
-        table.add_row(escape(row["name"]), *cells, "selected" if row["selected"] else "–")
+        passed = all(c["passed"] for c in row["conditions"])
+        table.add_row(escape(row["name"]), *cells, "selected" if row["selected"] else "beyond limit" if passed else "–")
     return table
 
 

@@ -25,3 +25,9 @@ def ut_night(jd: float) -> str:
 def jd_of_night(night: str) -> float:
     """Julian date at which a UT night begins."""
     return JD_UNIX_EPOCH + (date.fromisoformat(night) - _EPOCH).days
+
+
+def nights_between(first: str, last: str) -> list[str]:
+    """All nights from a first to a last, both among them."""
+    begin, days = date.fromisoformat(first), (date.fromisoformat(last) - date.fromisoformat(first)).days
+    return [(begin + timedelta(days=day)).isoformat() for day in range(days + 1)]

@@ -1,6 +1,6 @@
 """T3: which of a channel's objects a process is about, and their views, chunk by chunk."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, overload
 
@@ -8,7 +8,7 @@ from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.cut import Cut
 from ampel_dagster.model.errors import StorageError
 from ampel_dagster.model.view import TransientView
-from ampel_dagster.pipeline.t3_views import CHUNK, ViewLoader, alert_chunks, newest_position
+from ampel_dagster.pipeline.t3_views import CHUNK, ViewLoader, alert_chunks, load_views, newest_position
 from ampel_dagster.storage.ledger import AlertRecord
 from ampel_dagster.storage.store import SurveyStore
 from ampel_dagster.units.bound import ChannelRules, Process, Show, Stage, in_order
@@ -158,6 +158,29 @@ def judge(
     for chunk in alert_chunks(survey, rules, night, only):
         for _, view, there in with_company(survey, process, loader, chunk):
             yield view, list(process.select.judge(view, there, process.inside))
+
+
+def latest_views(
+    survey: SurveyStore,
+    instrument: Instrument,
+    rules: ChannelRules,
+    nights: Sequence[str],
+    process: Process | None = None,
+) -> Iterator[TransientView]:
+    """One view an object, of the last of these nights in which the channel accepted an alert of it, newest first.
+
+    With a process those that it selects.
+    """
+    seen: set[int] = set()
+    for night in sorted(nights, reverse=True):
+        if process is not None:
+            views: Iterable[TransientView] = select(survey, instrument, process, rules, night).views
+        else:
+            views = load_views(survey, instrument, rules, night)
+        for view in views:
+            if view.stock not in seen:
+                seen.add(view.stock)
+                yield view
 
 
 def with_company(

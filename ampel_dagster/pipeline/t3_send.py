@@ -215,8 +215,11 @@ class Sender:
         box: SimpleQueue[Answers | Failure | SendError] = SimpleQueue()
 
         def call() -> None:
-            found = guarded(_answers, self.unit, views, self.context)
-            box.put(found)
+            found: Answers | Failure | SendError = Failure("ended without an answer", "")
+            try:
+                found = guarded(_answers, self.unit, views, self.context)
+            finally:
+                box.put(found)  # also where the thread is told to exit: nobody is to wait for it
 
         Thread(target=call, name=f"send-{type(self.unit).__name__}", daemon=True).start()
         try:

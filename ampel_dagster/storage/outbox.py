@@ -35,10 +35,13 @@ class Outbox:
             document |= {"state": "reserved"} | ({"until": until} if until else {})
         taken = insert_missing(self.collection, documents)
         mine = {document["_id"] for document in documents} - taken
-        for document in documents if taken else ():
-            if document["_id"] in taken and self.claim(document["_id"], ("waiting",), document["meta"], until):
-                mine.add(document["_id"])
-        return mine
+        waiting = {"_id": {"$in": list(taken)}, "state": "waiting"}
+        again = {d["_id"] for d in self.collection.find(waiting, {"_id": 1})} if taken else set()
+        return mine | {
+            document["_id"]
+            for document in documents
+            if document["_id"] in again and self.claim(document["_id"], ("waiting",), document["meta"], until)
+        }
 
     def claim(self, id_: int, states: Sequence[str], meta: Document, until: datetime | None) -> bool:
         """Reserve an effect that is there, in one of these states; of several who try one has it.
@@ -70,11 +73,6 @@ class Outbox:
         """Sending failed: it is 'unknown' whether it arrived, the receiver 'refused' it, or it is 'waiting'."""
         change = {"$set": {"state": state, "error": error}, "$unset": {"until": ""}}
         self.collection.update_one({"_id": id_}, change)
-
-    def release(self, ids: Sequence[int]) -> None:
-        """Reservations of which nothing was tried are waiting again."""
-        query = {"_id": {"$in": list(ids)}, "state": "reserved"}
-        self.collection.update_many(query, {"$set": {"state": "waiting"}, "$unset": {"until": ""}})
 
     def mark_unknown(self, ids: Sequence[int]) -> int:
         """Reservations that a dead run left behind: those whose time is over."""

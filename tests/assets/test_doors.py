@@ -302,6 +302,13 @@ class Broken(Publisher):
         raise RuntimeError(f"nobody | answers for {view.name}")
 
 
+class Leaky(Publisher):
+    """Fails with a message that holds a secret."""
+
+    def send(self, view, context):
+        raise RuntimeError(f"cannot reach https://host/?token={context.secret('TOKEN')}")
+
+
 class TestReactions:
     def platform(self, make_platform, tmp_path, *units, react=False):
         notes = tmp_path / "notes"
@@ -365,6 +372,34 @@ class TestReactions:
         assert "| Broken | RuntimeError: nobody \\| answers for ZTF18aaaaaaa | 1 |" in table
         # What is not done stays new.
         assert has_updates(platform.store, "table", "A", "ztf")
+
+    def test_messages_are_sent_again_by_the_job(self, make_platform, tmp_path):
+        platform, notes = self.platform(make_platform, tmp_path)
+        platform.ingest(platform.folder / "archive")
+        platform.run("react")
+        (one, _) = platform.store.outbox.list("table")
+        config = {"ops": {"react_to_new": {"config": {"processes": ["table"], "resend": [str(one["_id"])]}}}}
+        result = platform.run("react", config)
+        first, second, again = notes.read_text().splitlines()
+        assert {first, second} == {f"ZTF18aaaaaaa A {NIGHT}", f"ZTF18aaaaaab A {NIGHT}"}
+        assert again.startswith(one["name"])
+        told = {d["_id"]: (d["state"], d["meta"]["run"]) for d in platform.store.outbox.list("table")}
+        assert told[one["_id"]] == ("confirmed", result.run_id)
+
+    def test_secrets_are_in_no_log(self, make_platform, tmp_path, monkeypatch):
+        """Neither in the events and their tracebacks, nor in what the database keeps."""
+        monkeypatch.setenv("AMPEL_SECRET_TOKEN", "s3cr3t/value")
+        platform, _ = self.platform(make_platform, tmp_path, Leaky())
+        platform.ingest(platform.folder / "archive")
+        result = platform.run("react", raise_on_error=False)
+        assert not result.success
+        told = "".join(map(str, result.all_events))
+        logs = "".join(str(entry) for entry in platform.history.all_logs(result.run_id))
+        kept = "".join(str(d) for name in ("t3", "reaction", "journal") for d in platform.store.database[name].find())
+        for text in (told, logs, kept):
+            assert "https://host/?token=<TOKEN>" in text or text is kept
+            assert "s3cr3t" not in text
+        assert "<TOKEN>" in kept
 
     def test_job_for_some_processes_and_channels(self, ranged):
         """Others are left alone; a name that is not there is an error that says so."""

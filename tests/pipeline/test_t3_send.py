@@ -163,6 +163,16 @@ def test_a_publisher_that_hangs_is_left_alone(world: Any, tell: Any) -> None:
     assert states(world) == {"a": "unknown", "b": "confirmed"}
 
 
+def test_a_publisher_that_wants_to_exit_ends_nothing(world: Any, tell: Any, recwarn: pytest.WarningsRecorder) -> None:
+    class Exit(Publisher):
+        def send(self, view: TransientView, context: ReactionContext) -> str:
+            raise SystemExit(1)
+
+    done = tell(Exit(), 1)
+    assert dict(done.failures) == {("Exit", "ended without an answer"): 1}
+    assert states(world) == {"a": "unknown"}
+
+
 def test_an_error_is_tried_again_at_once_only_where_that_is_harmless(world: Any, tell: Any) -> None:
     unit = publisher(lambda _, call: TimeoutError("no answer") if call == 1 else "ok", idempotent=True)
     assert tell(unit, 1).counts["reacted"] == 1

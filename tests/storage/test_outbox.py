@@ -8,6 +8,8 @@ import pytest
 from ampel_dagster.storage.outbox import Outbox, outbox_id
 from ampel_dagster.storage.store import Store
 
+PAST, FUTURE = datetime(2018, 8, 19, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
 
 @pytest.fixture
 def outbox(store: Store) -> Outbox:
@@ -70,3 +72,50 @@ def test_counts_and_lists(outbox: Outbox) -> None:
     assert [d["_id"] for d in outbox.list("p", "reserved")] == [1, 4]
     assert [d["_id"] for d in outbox.of_stock("ztf", 1)] == [1, 3]
     assert outbox.of_stock("lsst", 1) == []
+
+
+# --- reservations that end, effects that are sent again
+
+
+def test_a_reservation_is_its_runs_until_its_time_is_over(outbox: Outbox) -> None:
+    outbox.reserve([effect(1), effect(2)], FUTURE)
+    outbox.reserve([effect(3)], PAST)
+    assert outbox.mark_unknown([1, 2, 3]) == 1
+    outbox.renew([1], PAST)
+    assert outbox.claim(1, ("unknown", "reserved"), {"run": "later"}, FUTURE)
+    assert not outbox.claim(1, ("unknown", "reserved"), {"run": "even later"}, FUTURE)
+    assert not outbox.claim(2, ("unknown", "reserved"), {"run": "later"}, FUTURE)
+    assert outbox.claim(3, ("unknown", "reserved"), {"run": "later"}, FUTURE)
+    assert {id_: d["meta"]["run"] for id_, d in outbox.states([1, 2, 3]).items()} == {1: "later", 2: "run", 3: "later"}
+
+
+def test_what_waits_is_the_next_ones(outbox: Outbox) -> None:
+    outbox.reserve([effect(1), effect(2), effect(3)], FUTURE)
+    outbox.fail(1, "busy", "waiting")
+    outbox.fail(2, "no", "refused")
+    assert outbox.reserve([effect(1, run="later"), effect(2, run="later"), effect(3, run="later")], FUTURE) == {1}
+    found = outbox.list()
+    assert {d["_id"]: (d["state"], d["meta"]["run"]) for d in found} == {
+        1: ("reserved", "later"),
+        2: ("refused", "run"),
+        3: ("reserved", "run"),
+    }
+
+
+def test_sending_again_leaves_live_reservations_alone(outbox: Outbox) -> None:
+    outbox.reserve([effect(n) for n in range(1, 6)], FUTURE)
+    outbox.confirm([1], {"answer": "ok"})
+    outbox.fail(2, "no answer")
+    outbox.fail(3, "no", "refused")
+    outbox.renew([4], PAST)
+    assert outbox.resend([1, 2, 3, 4, 5]) == 4
+    assert {id_: d["state"] for id_, d in outbox.states([1, 2, 3, 4, 5]).items()} == {
+        **dict.fromkeys((1, 2, 3, 4), "waiting"),
+        5: "reserved",
+    }
+
+
+def test_lists_by_time_and_place(outbox: Outbox) -> None:
+    outbox.reserve([effect(1, second=1), effect(2, second=3), effect(3, channel="B", second=5)])
+    assert [d["_id"] for d in outbox.list(since=datetime(2018, 8, 19, 0, 0, 3, tzinfo=UTC))] == [3, 2]
+    assert [d["_id"] for d in outbox.list(channel="A", stock=1, night=None)] == [1]
