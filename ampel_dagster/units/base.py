@@ -131,8 +131,10 @@ class T2Unit(Unit, ABC):
 class PointUnit(T2Unit):
     """Computes something on single datapoints."""
 
-    #: Body fields that are read; None: all.
-    needs: ClassVar[tuple[str, ...] | None] = None
+    @property
+    def needs(self) -> tuple[str, ...] | None:
+        """Body fields that are read; None: all. A ClassVar, or a property where it depends on the configuration."""
+        return None
 
     eligible: Literal["first", "last", "all"] = "all"
     #: Kinds of datapoints that are computed on.
@@ -154,8 +156,13 @@ class StockUnit(T2Unit):
 class StateUnit(T2Unit):
     """Computes something on the datapoints of a state."""
 
-    #: Body fields that are read; None: all; (): ids alone, and no datapoint is loaded.
-    needs: ClassVar[tuple[str, ...] | None] = None
+    @property
+    def needs(self) -> tuple[str, ...] | None:
+        """Body fields that are read; None: all; (): ids alone, and no datapoint is loaded.
+
+        A ClassVar, or a property where it depends on the configuration.
+        """
+        return None
 
     @abstractmethod
     def process(self, state: State, points: Sequence[DataPoint], tied: Tied) -> T2Return:

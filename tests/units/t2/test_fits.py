@@ -1,0 +1,185 @@
+"""Functions and models that are fitted: what was put in is found again."""
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ampel_dagster.instruments.ztf import ZTF
+from ampel_dagster.model.alert import Alert, Packet
+from ampel_dagster.sources.files import read_file
+from ampel_dagster.units.t2.bayesian_blocks import BayesianBlocks
+from ampel_dagster.units.t2.bazin_fit import BazinFit, bazin
+from ampel_dagster.units.t2.periodogram import Periodogram
+from ampel_dagster.units.t2.sn_fit import DID_NOT_CONVERGE, NO_REDSHIFT, TOO_FEW_POINTS, SNFit
+from tests.units.t2.curves import flux_curve
+from tests.units.t2.test_light_curve_summary import detection, light_curve
+
+JD = 2458700.0
+
+
+def test_bazin_finds_its_parameters() -> None:
+    rng = np.random.default_rng(1)
+    jd = JD + np.arange(0, 80, 2.0)
+    true = (50_000.0, 25.0, 4.0, 20.0, 1_000.0)
+    flux = bazin(jd - JD, *true)
+    found = BazinFit().process(flux_curve(jd, ["g"] * 40, flux + rng.normal(0, 300, 40), 300.0), {})["g"]
+    names = ("amplitude_njy", "t0_jd", "rise_days", "fall_days", "baseline_njy")
+    for name, value in zip(names, (true[0], JD + true[1], *true[2:]), strict=True):
+        assert abs(found[name] - value) < 4 * found[f"{name}_err"], name
+    # The maximum is where the derivative is zero: t0 + rise ln(fall/rise - 1).
+    assert found["peak_jd"] == pytest.approx(JD + 25 + 4 * np.log(4), abs=0.3)
+    assert found["chisq"] / found["ndof"] == pytest.approx(1, abs=0.6)
+
+
+def test_bazin_needs_points() -> None:
+    found = BazinFit().process(flux_curve(JD + np.arange(6.0), ["r"] * 6, np.ones(6), 1.0), {})
+    assert found == {"r": {"n_points": 6, "success": False}}
+
+
+def test_blocks_find_the_flare() -> None:
+    rng = np.random.default_rng(2)
+    flux = np.where((np.arange(60) >= 30) & (np.arange(60) < 40), 10_000.0, 2_000.0) + rng.normal(0, 200, 60)
+    found = BayesianBlocks().process(flux_curve(JD + np.arange(60.0), ["g"] * 60, flux, 200.0), {})["g"]
+    assert (found["n_blocks"], found["n_in_block"]) == (3, [30, 10, 20])
+    assert found["edges_jd"][1:3] == [pytest.approx(JD + 29.5), pytest.approx(JD + 39.5)]
+    assert found["max_excess_njy"] == pytest.approx(8_000, abs=300)
+    assert found["max_excess_sigma"] > 50
+
+
+def test_period_is_found_in_two_bands() -> None:
+    rng = np.random.default_rng(3)
+    jd = JD + np.sort(rng.uniform(0, 90, 120))
+    band = rng.choice(["g", "r"], 120)
+    period, amplitude = 0.5473, {"g": 0.5, "r": 0.3}
+    mag = [
+        17 + 0.4 * (b == "r") + amplitude[b] * np.sin(2 * np.pi * t / period) + rng.normal(0, 0.02)
+        for t, b in zip(jd, band, strict=True)
+    ]
+    points = [detection(t, b, m, 0.02) for t, b, m in zip(jd, band, mag, strict=True)]
+    found = Periodogram().process(light_curve(*points), {})
+    assert found["period_days"] == pytest.approx(period, rel=1e-3)
+    assert found["false_alarm_probability"] < 1e-6
+    assert found["amplitude_mag"]["g"] == pytest.approx(0.5, abs=0.02)
+    assert found["amplitude_mag"]["r"] == pytest.approx(0.3, abs=0.02)
+    noise = [detection(t, b, 17 + rng.normal(0, 0.02), 0.02) for t, b in zip(jd, band, strict=True)]
+    assert Periodogram().process(light_curve(*noise), {})["false_alarm_probability"] > 1e-3
+    assert Periodogram().process(light_curve(*points[:10]), {}) == {"n_points": 10}
+
+
+@pytest.fixture(scope="module")
+def models(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An instance folder with SALT3 and ZTF's filters."""
+    pytest.importorskip("sncosmo", reason="sncosmo is not installed (it comes as source only)")
+    folder = tmp_path_factory.mktemp("models")
+    with tarfile.open(data / "models" / "salt3" / "salt3-f22.tar.xz") as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    (model,) = {path.parent for path in (folder / "unpacked").rglob("salt3_template_0.dat*")}
+    model.rename(folder / "salt3")
+    for file in ("P48_g.dat", "P48_R.dat"):
+        (folder / file).write_bytes((data / "models" / "salt3" / file).read_bytes())
+    return folder
+
+
+BANDS = {"ztfg": "P48_g.dat", "ztfr": "P48_R.dat"}
+
+
+def fit(folder: Path, **config: Any) -> SNFit:
+    unit = SNFit(model_folder="salt3", bands=BANDS, **{"redshift": 0.05, **config}).prepare(folder)
+    assert isinstance(unit, SNFit)
+    return unit
+
+
+def made(folder: Path, z: float = 0.05, noise: float = 0.02, ebv: float = 0.0) -> tuple[Any, dict[str, float]]:
+    """A supernova Ia of known parameters, seen every other night in g and r."""
+    import sncosmo
+
+    from ampel_dagster.units.t2.sn_fit import load_band, load_source
+
+    source = load_source("salt3", folder / "salt3")
+    model = sncosmo.Model(source=source, effects=[sncosmo.F99Dust()], effect_names=["mw"], effect_frames=["obs"])
+    true = {"t0": JD + 20.0, "x0": 1e-2, "x1": 0.8, "c": -0.05}
+    model.set(z=z, mwebv=ebv, **true)
+    jd = np.concatenate([JD + np.arange(2, 60, 2.0), JD + np.arange(3, 60, 2.0)])
+    band = np.array(["g"] * 29 + ["r"] * 29)
+    passes = [load_band(f"ztf{b}", folder / BANDS[f"ztf{b}"]) for b in band]
+    flux = np.array([model.bandflux(p, t, zp=31.4, zpsys="ab") for p, t in zip(passes, jd, strict=True)])
+    error = noise * flux.max() * np.ones(len(flux))
+    return flux_curve(jd, list(band), flux + np.random.default_rng(4).normal(0, error), error), true
+
+
+@pytest.mark.parametrize("ebv", [0.0, 0.3])
+def test_supernova_ia_is_found_again(models: Path, ebv: float) -> None:
+    curve, true = made(models, ebv=ebv)
+    found = fit(models, mw_ebv=ebv).process(curve, {})
+    assert found.code == 0
+    parameters, errors = found.body["parameters"], found.body["errors"]
+    for name, value in true.items():
+        assert abs(parameters[name] - value) < 4 * errors[name], name
+    assert errors["t0"] < 0.3
+    assert found.body["chisq_per_dof"] == pytest.approx(1, abs=0.5)
+    assert (found.body["z"], found.body["z_source"], found.body["vparams"]) == (0.05, "fixed", ["t0", "x0", "x1", "c"])
+    assert np.array(found.body["covariance"]).shape == (4, 4)
+
+
+def test_dust_that_is_forgotten_makes_it_redder(models: Path) -> None:
+    curve, true = made(models, ebv=0.3)
+    assert fit(models).process(curve, {}).body["parameters"]["c"] > true["c"] + 0.15
+
+
+def test_redshift_from_another_unit_or_fitted(models: Path) -> None:
+    curve, _ = made(models)
+    unit = fit(models, redshift=None, redshift_from="RedshiftDigest.z")
+    assert unit.requires == ("RedshiftDigest",)
+    assert unit.process(curve, {"RedshiftDigest": {"z": 0.05}}).body["z_source"] == "tied"
+    assert unit.process(curve, {"RedshiftDigest": {"z": None}}).code == NO_REDSHIFT
+    fitted = fit(models, redshift=None, fit_redshift=True).process(curve, {})
+    assert fitted.body["z_source"] == "fitted"
+    assert abs(fitted.body["z"] - 0.05) < 4 * fitted.body["errors"]["z"]
+
+
+def test_too_few_points(models: Path) -> None:
+    curve, _ = made(models)
+    few = curve.where(np.arange(len(curve)) < 4)
+    assert fit(models).process(few, {}).code == TOO_FEW_POINTS
+    assert fit(models, min_snr=1e6).process(curve, {}).code == TOO_FEW_POINTS
+    assert DID_NOT_CONVERGE not in (0, NO_REDSHIFT, TOO_FEW_POINTS)
+
+
+def test_data_versions_name_model_and_bands(models: Path) -> None:
+    versions = fit(models).data_versions()
+    assert set(versions) == {"model", "band ztfg", "band ztfr"}
+    assert all(len(version) == 16 for version in versions.values())
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_folder": "salt4"}, "there is no folder"),
+        ({"bands": {"ztfg": "absent.dat"}}, "bands.ztfg: there is no file"),
+    ],
+)
+def test_what_is_missing_is_said_when_the_configuration_is_read(
+    models: Path, config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        SNFit(**{"model_folder": "salt3", "bands": BANDS, "redshift": 0.1, **config}).prepare(models)
+
+
+@pytest.mark.parametrize("name", ["ZTF18abxhyqv", "ZTF18acruwxq"])
+def test_real_packets(models: Path, data: Path, name: str) -> None:
+    """Whatever they are: the units give numbers, or codes that say why not."""
+    ztf, points = ZTF(), {}
+    for packet in read_file(data / "ztf" / f"{name}.tar.gz"):
+        assert isinstance(packet, Packet)
+        for alert in ztf.decode(packet):
+            assert isinstance(alert, Alert)
+            points.update({point.id: point for point in alert.points})
+    curve = ztf.light_curve(ztf.stock_id(name), list(points.values()))
+    assert len(curve.detections) > 5
+    found = fit(models).process(curve, {})
+    assert found.code in (0, TOO_FEW_POINTS, DID_NOT_CONVERGE)
+    for unit in (BazinFit(), BayesianBlocks(), Periodogram()):
+        assert unit.process(curve, {})
