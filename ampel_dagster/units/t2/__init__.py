@@ -22,7 +22,24 @@ from ampel_dagster.units.t2.star_veto import StarVeto
 from ampel_dagster.units.t2.xgb_classifier import XgbClassifier
 
 UNITS = (
-    *(CatalogMatch, LightCurveSummary, RedshiftDigest, RiseDecline, LightCurveFeatures, SNFit, NearbyInfant),
-    *(HostGalaxy, OnnxClassifier, XgbClassifier, StarVeto, SolarSystem, LastLimit, ColorEvolution, FromAlert, Stack),
-    *(GalacticExtinction, BazinFit, BayesianBlocks, Periodogram),
+    BayesianBlocks,
+    BazinFit,
+    CatalogMatch,
+    ColorEvolution,
+    FromAlert,
+    GalacticExtinction,
+    HostGalaxy,
+    LastLimit,
+    LightCurveFeatures,
+    LightCurveSummary,
+    NearbyInfant,
+    OnnxClassifier,
+    Periodogram,
+    RedshiftDigest,
+    RiseDecline,
+    SNFit,
+    SolarSystem,
+    Stack,
+    StarVeto,
+    XgbClassifier,
 )

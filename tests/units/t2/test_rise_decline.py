@@ -7,17 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampel_dagster.units.t2.color_evolution import ColorEvolution
-from ampel_dagster.units.t2.last_limit import LastLimit
 from ampel_dagster.units.t2.rise_decline import RiseDecline, fit_line
-from tests.units.t2.test_light_curve_summary import detection, light_curve, limit
-
-#: Rises by 0.5 mag/day from 19 to 17 (days 10 to 14), falls by 0.1 mag/day until day 24; in r half a magnitude fainter.
-RISE = [detection(10.0 + n, "g", 19.0 - 0.5 * n) for n in range(5)]
-FALL = [detection(14.0 + n, "g", 17.0 + 0.1 * n) for n in range(2, 11, 2)]
-RED = [detection(10.2, "r", 19.4), detection(14.2, "r", 17.5), detection(24.1, "r", 18.1)]
-LIMITS = [limit(4.0, "g", 20.0), limit(8.0, "r", 20.6)]
-SUPERNOVA = (*LIMITS, *RISE, *FALL, *RED)
+from tests.units.t2.supernova import FALL, LIMITS, RISE, SUPERNOVA
+from tests.units.t2.test_light_curve_summary import detection, light_curve
 
 
 def features(*points: dict[str, Any], **config: Any) -> dict[str, Any]:
@@ -81,24 +73,3 @@ def test_a_line_is_found_again(slope: float, constant: float, days: list[int]) -
     line = fit_line(x, constant + slope * x, np.full(len(x), 0.1))
     assert line is not None
     assert line.slope == pytest.approx(slope, abs=1e-6)
-
-
-def test_last_limits() -> None:
-    found = LastLimit().process(light_curve(*SUPERNOVA), {})
-    assert (found["jd"], found["mag_limit"], found["band"], found["days_before"]) == (8.0, 20.6, "r", 2.0)
-    assert found["rise_mag"] == pytest.approx(20.6 - 19.4)
-    assert (found["bands"]["g"]["jd"], found["bands"]["g"]["rise_mag"]) == (4.0, pytest.approx(1.0))
-    assert LastLimit(min_limit_mag=20.7).process(light_curve(*SUPERNOVA), {})["jd"] is None
-    assert LastLimit().process(light_curve(*LIMITS), {})["first_jd"] is None
-
-
-def test_colours_over_time() -> None:
-    """Half a magnitude bluer in g at peak, 0.1 mag/day towards the red from there."""
-    points = [detection(10.0 + n, "g", 17.0 + 0.2 * n) for n in range(6)]
-    points += [detection(10.1 + n, "r", 17.5 + 0.1 * n) for n in range(6)]
-    found = ColorEvolution().process(light_curve(*points), {})["g_r"]
-    assert (found["n"], found["first"], found["last"]) == (6, pytest.approx(-0.5), pytest.approx(0.0))
-    assert found["slope_mag_per_day"] == pytest.approx(0.1)
-    assert found["mean"] == pytest.approx(-0.25)
-    assert found["slope_err"] == pytest.approx(0.1 * 2**0.5 / 17.5**0.5)
-    assert ColorEvolution(max_gap_days=0.05).process(light_curve(*points), {}) == {}
