@@ -24,6 +24,8 @@ from resources.metadata import escaped, failure_table, markdown_table
 from resources.mongo import MongoResource
 from resources.partitions import partition_key, split_partitions
 
+#: Counts that are shown also where they are 0.
+_ALWAYS = ("seen", "selected", "deferred", "reacted", "skipped", "failed")
 #: Light curves that are drawn, and characters of a preview: both stay in the event log.
 _CURVES, _PREVIEW = 3, 5000
 #: Owners are shown as people only where they are addresses.
@@ -105,7 +107,8 @@ def raise_failures(reacted: list[Reacted]) -> None:
 
 def reaction_metadata(done: Reacted) -> dict[str, Any]:
     """Figures, first objects with what each unit did for them, a few light curves, and files of a channel and night."""
-    found: dict[str, Any] = {"dagster/row_count": done.counts["selected"], **dict(done.counts)}
+    found: dict[str, Any] = {"dagster/row_count": done.counts["selected"], **dict.fromkeys(_ALWAYS, 0)}
+    found |= dict(done.counts)
     if done.names:
         found["objects"] = ", ".join(done.names) + (" …" if done.counts["selected"] > len(done.names) else "")
     if done.shown:

@@ -13,6 +13,7 @@ from ampel_dagster.model.run import utc_now
 from ampel_dagster.model.view import Artefact, ReactionContext, Session
 from ampel_dagster.pipeline.guard import Failure, guarded
 from ampel_dagster.pipeline.t3_record import (
+    Effect,
     Reacted,
     Reaction,
     Vault,
@@ -21,7 +22,7 @@ from ampel_dagster.pipeline.t3_record import (
     write_journal,
     write_reaction,
 )
-from ampel_dagster.pipeline.t3_select import Chosen, Views, select
+from ampel_dagster.pipeline.t3_select import Views, select
 from ampel_dagster.pipeline.t3_send import Sender
 from ampel_dagster.storage.collections import Document
 from ampel_dagster.storage.store import Store
@@ -122,7 +123,7 @@ def _to_publish(reaction: Reaction, new: Sequence[Document], night: str) -> froz
 
 def has_updates(store: Store, process: str, channel: str, survey: str) -> bool:
     """Whether there is a finished batch that the process has still to handle for the channel."""
-    return bool(store.batches.unhandled(process, channel, survey))
+    return store.batches.is_due(process, channel, survey)
 
 
 def last_session(reaction: Reaction) -> Session | None:
@@ -164,17 +165,18 @@ class _Act:
 
     def run(self) -> None:
         """Let the unit react; then write what it asks to be added to stocks."""
+        reacted: Sequence[Effect] = ()
         if isinstance(self.unit, Publisher):
             reacted = self._tell(self.unit)
         elif isinstance(self.unit, Report):
             reacted = self._report(self.unit)
         elif isinstance(self.unit, PopulationUnit):
-            reacted = self._compute(self.unit)
+            self._compute(self.unit)
         else:
             raise TypeError(f"{self._name} is neither Report, Publisher nor PopulationUnit")
         if self.reaction.is_dry:
             return
-        write_journal(self.reaction, self.unit, reacted, self.context.night)
+        write_journal(self.reaction, self.unit, reacted)
         if self.context.edits:
             wrong = write_edits(self.reaction, self.unit, self.context, self.views.chosen, self.vault)
             if wrong:
@@ -184,7 +186,7 @@ class _Act:
     def _name(self) -> str:
         return type(self.unit).__name__
 
-    def _tell(self, unit: Publisher) -> Sequence[Chosen]:
+    def _tell(self, unit: Publisher) -> Sequence[Effect]:
         sender = Sender(self.reaction, unit, self.context, self.done, self.vault)
         if self.reaction.is_dry:
             self.done.previews[self._name] = sender.preview(self.views)
@@ -193,7 +195,7 @@ class _Act:
             self.done.results[self._name] = sender.answers
         return sender.sent
 
-    def _report(self, unit: Report) -> Sequence[Chosen]:
+    def _report(self, unit: Report) -> Sequence[Effect]:
         if self.reaction.is_dry:
             self.done.previews[self._name] = f"files about {len(self.views)} objects"
             return ()
@@ -206,18 +208,16 @@ class _Act:
         self.done.artefacts += written
         self.done.results[self._name] = written
         receipt = {"files": [str(artefact.path) for artefact in written]}
-        self.reaction.store.outbox.confirm([document["_id"] for document in documents], receipt)
-        return self.views.chosen
+        effects = [Effect(entry, d["_id"]) for entry, d in zip(self.views.chosen, documents, strict=True)]
+        self.reaction.store.outbox.confirm([e.id for e in effects], receipt)
+        return effects
 
-    def _compute(self, unit: PopulationUnit) -> Sequence[Chosen]:
+    def _compute(self, unit: PopulationUnit) -> None:
         result = self._guarded(lambda: self.vault.cleaned(unit.process(self.views, self.context) or {}))
-        if result is None:
-            return ()
-        if not isinstance(result, dict):
+        if isinstance(result, dict):
+            self.done.results[self._name] = result
+        elif result is not None:
             self.done.fail(unit, "process returns a mapping, or nothing")
-            return ()
-        self.done.results[self._name] = result
-        return self.views.chosen
 
     def _guarded(self, call: Callable[[], T]) -> T | None:
         """What the unit returns; None, with its failure noted, where it raises."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ampel_dagster.instruments.base import Instrument
@@ -143,6 +143,13 @@ class Vault:
         return value
 
 
+class Effect(NamedTuple):
+    """One object that a unit reacts to, and the id of the document in the outbox."""
+
+    entry: Chosen
+    id: int
+
+
 def effect(reaction: Reaction, unit: ReactionUnit, entry: Chosen, night: str) -> Document:
     """The outbox document of one effect."""
     process, name, channel = reaction.process.name, type(unit).__name__, reaction.rules.channel
@@ -167,19 +174,12 @@ def later(seconds: float) -> datetime:
     return utc_now() + timedelta(seconds=seconds)
 
 
-def write_journal(reaction: Reaction, unit: ReactionUnit, entries: Sequence[Chosen], night: str) -> None:
+def write_journal(reaction: Reaction, unit: ReactionUnit, effects: Sequence[Effect]) -> None:
     """Say in the journal of these stocks that the unit reacted."""
-    ids = [effect(reaction, unit, entry, night)["_id"] for entry in entries]
+    run_id = hash_ints(*reaction.run.run.encode()[:64])
+    common = _common(reaction, unit)
     reaction.store.journal.write(
-        [
-            {
-                "_id": hash_ints(_run_id(reaction), id_),
-                "stock": entry.stock,
-                "link": entry.link,
-                **_common(reaction, unit),
-            }
-            for entry, id_ in zip(entries, ids, strict=True)
-        ]
+        [{"_id": hash_ints(run_id, id_), "stock": e.stock, "link": e.link, **common} for e, id_ in effects]
     )
 
 
@@ -229,10 +229,6 @@ def _common(reaction: Reaction, unit: ReactionUnit) -> Document:
         "unit": type(unit).__name__,
         "ts": utc_now(),
     }
-
-
-def _run_id(reaction: Reaction) -> int:
-    return hash_ints(*reaction.run.run.encode()[:64])
 
 
 def write_reaction(reaction: Reaction, done: Reacted, vault: Vault) -> None:

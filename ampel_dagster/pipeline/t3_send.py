@@ -11,12 +11,12 @@ from queue import Empty, SimpleQueue
 from random import uniform
 from threading import Thread
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from ampel_dagster.model.errors import BusyError, RefusedError, SendError, UserError
 from ampel_dagster.model.view import ReactionContext, TransientView
 from ampel_dagster.pipeline.guard import Failure, guarded
-from ampel_dagster.pipeline.t3_record import Reacted, Reaction, Vault, effect, later
+from ampel_dagster.pipeline.t3_record import Effect, Reacted, Reaction, Vault, effect, later
 from ampel_dagster.pipeline.t3_select import Chosen, Views
 from ampel_dagster.units.base import BulkPublisher, Publisher
 
@@ -36,13 +36,6 @@ _MOST_FAILURES = 3
 Answers = Mapping[int, Any]
 
 
-class Effect(NamedTuple):
-    """One object that is to be told about, and the id of its document in the outbox."""
-
-    entry: Chosen
-    id: int
-
-
 #: Effects with what is told, by stock.
 Group = Mapping[int, tuple[Effect, TransientView]]
 
@@ -58,7 +51,7 @@ class Sender:
     vault: Vault
     clock: Callable[[], float] = monotonic
     #: Who was told about, and what the receiver answered by stock.
-    sent: list[Chosen] = field(default_factory=list)
+    sent: list[Effect] = field(default_factory=list)
     answers: dict[int, str] = field(default_factory=dict)
     _failures: int = 0
     #: Why no more is sent in this run.
@@ -185,7 +178,7 @@ class Sender:
         text = self.vault.clean(answer if isinstance(answer, str) else repr(answer))[:_ANSWER_KEPT]
         self.reaction.store.outbox.confirm([e.id], {"answer": text})
         self.answers[e.entry.stock] = text
-        self.sent.append(e.entry)
+        self.sent.append(e)
         self.reaction.told[type(self.unit).__name__] += 1
         self.done.count(self.unit, "reacted", [e.entry.stock])
 

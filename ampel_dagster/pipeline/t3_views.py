@@ -72,7 +72,9 @@ class ViewLoader:
 
     def _load(self, chunk: Sequence[Sequence[AlertRecord]]) -> Iterator[TransientView]:
         channel, view = self._rules.channel, self._rules.view
-        with_state = [alerts for alerts in chunk if view in alerts[-1].state and channel in alerts[-1].channel]
+        sources = self._sources([alert.id for alerts in chunk for alert in alerts])
+        own = [[alert for alert in alerts if alert.id in sources] for alerts in chunk]
+        with_state = [alerts for alerts in own if alerts and view in alerts[-1].state]
         links = [alerts[-1].state[view] for alerts in with_state]
         ids = [alerts[-1].stock for alerts in with_state]
         states = self._survey.states.load(links, channel)
@@ -80,18 +82,17 @@ class ViewLoader:
         stocks = self._survey.stocks.load(ids, channel)
         points = self._points(states.values())
         results = self._results(states, points)
-        sources = self._sources([alerts[-1].id for alerts in with_state])
         for alerts in with_state:
             last = alerts[-1]
             state, stock = states.get(last.state[view]), stocks.get(last.stock)
-            if state is not None and stock is not None:
+            if state is not None and stock is not None and state.stock == stock.id:
                 past = [(jd, link) for jd, link in history.get(stock.id, ()) if jd <= last.jd]
                 yield self._view(alerts, state, stock, points[state.link], past, results, sources[last.id])
 
     def _points(self, states: Collection[State]) -> dict[int, tuple[DataPoint, ...]]:
         """Points by state, oldest first."""
         dps = {id_ for state in states for id_ in state.dps}
-        loaded = self._survey.points.load(dps, channel=self._rules.channel)
+        loaded = self._survey.points.of_channel(dps, self._rules.channel)
         return {
             state.link: tuple(sorted((loaded[i] for i in state.dps if i in loaded), key=_BY_TIME)) for state in states
         }
@@ -147,8 +148,9 @@ class ViewLoader:
         return self._instrument.light_curve(view.stock, view.points)
 
     def _sources(self, alerts: Sequence[int]) -> dict[int, dict[str, Any]]:
-        fields = {"source": 1, "meta.run": 1}
-        return {d["_id"]: d for d in self._survey.ledger.alert.find({"_id": {"$in": list(alerts)}}, fields)}
+        """Where the alerts among these were read that the channel accepted, by id."""
+        query = {"_id": {"$in": list(alerts)}, "channel": self._rules.channel}
+        return {d["_id"]: d for d in self._survey.ledger.alert.find(query, {"source": 1, "meta.run": 1})}
 
     def _result_ids(self, product: Product, state: State, points: Sequence[DataPoint]) -> list[int]:
         """Ids of the documents that a product may have for a state; of points the newest comes last."""

@@ -170,6 +170,11 @@ class Batches:
         fields = {f"touched.{channel}": 1, "nights": 1, "mode": 1}
         return list(self._read.find(query, fields).sort([("done_ts", 1), ("_id", 1)]))
 
+    def is_due(self, process: str, channel: str, survey: str) -> bool:
+        """Whether there is such a batch."""
+        query = {"due": f"{process}|{channel}", "state": "done", "survey": survey}
+        return self._read.find_one(query, {"_id": 1}) is not None
+
     def live_stocks(self, survey: str, channel: str, night: str) -> set[int]:
         """Stocks of which live runs read alerts of a night that the channel accepted."""
         query = {

@@ -8,6 +8,7 @@ from pymongo import UpdateOne
 from ampel_dagster.model.datapoint import DataPoint, Kind
 from ampel_dagster.storage.collections import Document, DocumentCollection
 from ampel_dagster.storage.point_codec import NewPoint, PointEncoder
+from ampel_dagster.storage.point_reader import FIELDS, PointReader, point_of
 from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing, update_each
 
 _ROW = {
@@ -54,16 +55,18 @@ class Points:
         wanted = list(ids)
         return [_row(d) for d in self.collection.find({"_id": {"$in": wanted}}, _ROW)] if wanted else []
 
-    def load(
-        self, ids: Iterable[int], fields: Sequence[str] | None = None, channel: str | None = None
-    ) -> dict[int, DataPoint]:
-        """Points with their bodies, by id; `fields` restricts the body, `channel` to points that it may see."""
+    def load(self, ids: Iterable[int], fields: Sequence[str] | None = None) -> dict[int, DataPoint]:
+        """Points with their bodies, by id; `fields` restricts the body."""
         projection: dict[str, int] = {"kind": 1, "jd": 1, "sensor": 1, "tag": 1, "rank": 1}
         projection |= {"body": 1} if fields is None else {f"body.{field}": 1 for field in fields}
-        query: Document = {"_id": {"$in": list(ids)}}
-        if channel is not None:
-            query["channel"] = channel
-        return {d["_id"]: _point(d) for d in self.collection.find(query, projection, batch_size=5000)}
+        found = self.collection.find({"_id": {"$in": list(ids)}}, projection, batch_size=5000)
+        return {d["_id"]: point_of(d) for d in found}
+
+    def of_channel(self, ids: Iterable[int], channel: str) -> dict[int, DataPoint]:
+        """The points among these that a channel may see, by id; their bodies are decoded on first use."""
+        query: Document = {"_id": {"$in": list(ids)}, "channel": channel}
+        batches: Any = self.collection.find_raw_batches(query, FIELDS, batch_size=5000)  # of bytes
+        return {point.id: point for point in PointReader().read(batches)}
 
     def load_photometry(self, ids: Iterable[int], fields: Sequence[str]) -> dict[int, DataPoint]:
         """Points with what a light curve is made of: neither tags, sensor nor rank, which take as long to read."""
@@ -127,7 +130,3 @@ def _row(d: Document) -> PointRow:
         tuple(d.get("superseded_by", ())),
         tuple((int(stock), batch) for stock, batch in d["joined"].items()) if "joined" in d else (),
     )
-
-
-def _point(d: Document) -> DataPoint:
-    return DataPoint(d["_id"], d["kind"], d["jd"], d["sensor"], tuple(d["tag"]), d["rank"], d.get("body", {}))

@@ -131,10 +131,11 @@ def test_preview_tells_of_each_condition(world: Any) -> None:
 
 def test_forged_alerts_give_no_view_of_what_is_not_the_channels(world: Any) -> None:
     """The database is asked for the channel's own, whatever the loader is given."""
+    world.stream = world.stream.model_copy(update={"cutouts": "accepted"})
     product = world.product(lambda *_: {"n": 1})
     a, b = world.rules("A", product), world.rules("B", product)
-    world.ingest(a, world.star(0))
-    world.ingest(b, world.star(1))
+    world.ingest(a, world.star(0, cutouts=True))
+    world.ingest(b, world.star(1, cutouts=True))
     world.compute(product)
     (mine,) = world.ztf.ledger.accepted(["A"], [NIGHT])
     (theirs,) = world.ztf.ledger.accepted(["B"], [NIGHT])
@@ -145,6 +146,10 @@ def test_forged_alerts_give_no_view_of_what_is_not_the_channels(world: Any) -> N
     assert loader.load([[claimed]]) == []
     assert loader.load([[mine._replace(state=theirs.state)]]) == []
     assert loader.load([[claimed._replace(stock=mine.stock)]]) == []
+    # An alert of another's among one's own is no way to its stamps.
+    (view,) = loader.load([[claimed, mine]])
+    assert view.alerts == (mine.id,)
+    assert view.read_cutouts(theirs.id) == {}
     # Nor is the other's result to be had for one's own state.
     world.ztf.results.collection.update_many({"stock": mine.stock}, {"$set": {"channel": ["B"]}})
     (view,) = loader.load([[mine]])
