@@ -15,6 +15,7 @@ from ampel_dagster.commands import checking, filters, ingesting, looking, servin
 from ampel_dagster.commands import quarantine as bad
 from ampel_dagster.commands.examples import examples as _examples
 from ampel_dagster.commands.t3 import t3
+from ampel_dagster.commands.unit import unit
 from ampel_dagster.model.errors import AmpelError, ConfigError, UserError
 
 P = ParamSpec("P")
@@ -370,6 +371,7 @@ def t2_reset(
 
 
 main.add_command(t3)
+main.add_command(unit)
 
 
 @main.command()

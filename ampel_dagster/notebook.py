@@ -1,7 +1,7 @@
 """Looking at stored objects with pandas."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ from ampel_dagster.model.night import nights_between
 from ampel_dagster.model.population import to_pandas
 from ampel_dagster.model.stock import Stock
 from ampel_dagster.pipeline.explain import explain
+from ampel_dagster.pipeline.t2_try import try_product
 from ampel_dagster.pipeline.t3_select import latest_views
 from ampel_dagster.storage.access import open_store
 from ampel_dagster.storage.frames import result_rows
 from ampel_dagster.storage.store import Store, SurveyStore
+from ampel_dagster.units.base import T2Unit
+from ampel_dagster.units.bound import Product
 
 
 class Transient:
@@ -54,6 +57,18 @@ class Transient:
             for d in self._survey.t2_of_stock(self.stock.id)
         ]
         return pd.DataFrame(rows, columns=[*columns, "run", "ts"])
+
+    def compute(self, unit: T2Unit, state: int | None = None) -> Mapping[str, Any]:
+        """What a T2 unit makes of the object's newest state (or of the one with this link); nothing is written.
+
+        A tied unit finds no results here: ``ampel-dagster unit try`` gives it those that are stored. Raises UserError
+        where it fails, with its message.
+        """
+        product = Product("notebook", unit)
+        trial = try_product(self._survey, self._instrument, product, self.stock.id, state)[-1]
+        if trial.error is not None or trial.body is None:
+            raise UserError(f"{type(unit).__name__}: {trial.error.message if trial.error else 'no result'}")
+        return trial.body
 
     def states(self) -> pd.DataFrame:
         """One row a state, oldest first: link, jd of its alert, number of datapoints, channels."""
