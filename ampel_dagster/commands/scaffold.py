@@ -96,8 +96,7 @@ def test_band_without_detections() -> None:
         return {"n_real": sum(score is not None and score >= self.min_rb for score in scores)}
 ''',
         "from ampel_dagster.model.datapoint import DataPoint\nfrom ampel_dagster.model.stock import State\n",
-        """
-STATE = State("ztf", link=1, stock=2, dps=(1, 2), night="2018-08-19")
+        """STATE = State("ztf", link=1, stock=2, dps=(1, 2), night="2018-08-19")
 
 
 def test_scores_above_the_threshold_count() -> None:

@@ -30,7 +30,9 @@ def unit_try(name: str, stock: str, config: str | None, state: int | None, as_js
 
 @unit.command("new")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(sorted(scaffold.FORMS)), default="light_curve", show_default=True)
+@click.option(
+    "--kind", type=click.Choice(sorted(scaffold.FORMS)), default="light_curve", show_default=True, help="What it gets."
+)
 @click.option(
     "--package",
     type=click.Path(path_type=Path, file_okay=False),
