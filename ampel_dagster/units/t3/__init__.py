@@ -3,7 +3,18 @@
 Modules whose name begins with an underscore hold the parts of the reports and are no units.
 """
 
+from ampel_dagster.units.t3.email import Email
+from ampel_dagster.units.t3.file_archive import FileArchive
 from ampel_dagster.units.t3.light_curve_report import LightCurveReport
+from ampel_dagster.units.t3.slack_summary import SlackSummary
 from ampel_dagster.units.t3.transient_table import TransientTable
+from ampel_dagster.units.t3.webhook import Webhook
 
-UNITS = (LightCurveReport, TransientTable)
+UNITS = (
+    Email,
+    FileArchive,
+    LightCurveReport,
+    SlackSummary,
+    TransientTable,
+    Webhook,
+)
