@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "pipeline": {"model", "instruments", "sources", "units", "storage"},
     "simulation": {"model", "instruments"},
     "testing": {"model", "instruments", "simulation"},
-    "notebook": {"model", "instruments", "storage", "config", "pipeline"},
+    "notebook": {"model", "instruments", "units", "storage", "config", "pipeline"},
     "commands": {"model", "sources", "units", "storage", "config", "pipeline"},
     "cli": {"model", "commands"},
     "__main__": {"cli"},

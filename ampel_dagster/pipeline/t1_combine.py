@@ -159,6 +159,8 @@ class Combiner:
                 if isinstance(row, PointRow) and channel not in row.channel:
                     found.point_channels.setdefault(row.id, set()).add(channel)
             self._tickets(found, alert, channel, code, link, rows)
+            if rules.combiner.retro:
+                self._earlier(found, alert, rules, code, rows)
         found.alert_states[alert.id] = {view: link for view, (link, _) in links.items()}
 
     def _join(
@@ -168,14 +170,28 @@ class Combiner:
         rules: ChannelRules,
         visible: Sequence[Row],
         before: tuple[int, ...],
+        jd: float | None = None,
     ) -> tuple[int, Sequence[Row]]:
-        mine = [row for row in visible if row.jd <= alert.jd and self._may_see(rules, row.tag)]
+        """Link and points of the state that an alert leads to; `jd`: of the one that there was at that time."""
+        jd = alert.jd if jd is None else jd
+        mine = [row for row in visible if row.jd <= jd and self._may_see(rules, row.tag)]
         ids = set(rules.combiner.combine([(row.id, row.kind, row.jd, row.sensor) for row in mine]))
         dps = tuple(sorted(ids.union(before)))
         link = state_link(rules.combiner_id, alert.stock, dps)
         if link not in found.states:
-            found.states[link] = StateDraft(alert.stock, dps, alert.night, alert.jd)
+            found.states[link] = StateDraft(alert.stock, dps, alert.night, jd)
         return link, [row for row in mine if row.id in ids]
+
+    def _earlier(
+        self, found: Combination, alert: AlertRecord, rules: ChannelRules, code: int, rows: Sequence[Row]
+    ) -> None:
+        """States as they would have been at the detections before the alert's own."""
+        for jd in sorted({row.jd for row in rows if row.kind == "detection" and row.jd < alert.jd}):
+            link, then = self._join(found, alert, rules, rows, (), jd)
+            state = found.states[link]
+            state.channels.add(rules.channel)
+            state.alerts.add(alert.id)
+            self._tickets(found, alert, rules.channel, code, link, then)
 
     def retake(
         self, found: Combination, alert: AlertRecord, states: Mapping[int, State], rows: Iterable[PointRow]
@@ -191,6 +207,8 @@ class Combiner:
             found.states.setdefault(state.link, draft).channels.add(channel)
             mine = [by_id[id_] for id_ in state.dps if id_ in by_id]
             self._tickets(found, alert, channel, code, state.link, mine, renew=False)
+            if rules is not None and rules.combiner.retro:
+                self._earlier(found, alert, rules, code, mine)
 
     def _may_see(self, rules: ChannelRules, tag: tuple[str, ...]) -> bool:
         key = (rules.view, tag)

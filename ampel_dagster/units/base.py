@@ -93,6 +93,8 @@ class T1Combiner(Unit, ABC):
     #: Whether a state to which points are added that are all newer than its own becomes itself and what `combine`
     #: makes of these points alone. Where this holds, the older points of an object need not be read again.
     grows: ClassVar[bool] = False
+    #: Whether each earlier detection gets a state of its own, of what was known of the object at its time.
+    retro: ClassVar[bool] = False
 
     @abstractmethod
     def combine(self, points: Sequence[tuple[int, Kind, float, int]]) -> Iterable[int]:

@@ -1,5 +1,6 @@
 """T1 combiners; one file, one class, one line here."""
 
+from ampel_dagster.units.t1.retro import RetroCombiner
 from ampel_dagster.units.t1.simple import SimpleCombiner
 
-UNITS = (SimpleCombiner,)
+UNITS = (RetroCombiner, SimpleCombiner)

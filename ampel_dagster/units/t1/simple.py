@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from pydantic import Field
+
 from ampel_dagster.model.datapoint import Kind
 from ampel_dagster.units.base import T1Combiner
 
@@ -16,10 +18,18 @@ class SimpleCombiner(T1Combiner):
 
     grows: ClassVar[bool] = True
 
+    upper_limits: bool = Field(True, description="whether upper limits are part of a state")
+    forced: bool = Field(True, description="whether forced photometry is part of a state")
+
     def combine(self, points: Sequence[tuple[int, Kind, float, int]]) -> Iterable[int]:
         """Ids of the state's datapoints."""
         best: dict[tuple[float, int, bool], int] = {}
+        left_out = {
+            kind for kind, wanted in (("upper_limit", self.upper_limits), ("forced", self.forced)) if not wanted
+        }
         for id_, kind, jd, sensor in points:
+            if kind in left_out:
+                continue
             exposure = (jd, sensor, kind == "forced")
             if best.get(exposure, id_) <= id_:
                 best[exposure] = id_
