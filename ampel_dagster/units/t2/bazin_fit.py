@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from pydantic import ConfigDict, Field
-from scipy.optimize import least_squares
 
 from ampel_dagster.model.light_curve import Floats, LightCurve
 from ampel_dagster.units.base import LightCurveUnit, Tied
@@ -42,6 +41,8 @@ class BazinFit(LightCurveUnit):
     def _fit(self, points: LightCurve) -> dict[str, Any]:
         if len(points) < self.min_points:
             return {"n_points": len(points), "success": False}
+        from scipy.optimize import least_squares  # takes a third of a second, and few commands fit anything
+
         zero = float(points.jd[0])
         t, flux, error = points.jd - zero, points.flux_njy, points.flux_err_njy
         scale = float(np.abs(flux).max()) or 1.0

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-
-import httpx
+from urllib.parse import urlsplit
 
 from ampel_dagster.model.errors import BusyError, RefusedError
 
@@ -19,6 +18,8 @@ def post(url: str, content: bytes, headers: Mapping[str, str], timeout_s: float)
     Raises BusyError where nobody is there, or the receiver asks us to come later (429, 503); RefusedError where it says
     no (other 4xx). After any other exception it is not known whether the message arrived.
     """
+    import httpx  # here: most commands send nothing
+
     try:
         answer = httpx.post(url, content=content, headers=dict(headers), timeout=timeout_s)
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -49,4 +50,4 @@ def retry_after_s(value: str | None) -> float | None:
 
 def _host(url: str) -> str:
     """Of an address only what holds no secret."""
-    return httpx.URL(url).host or "?"
+    return urlsplit(url).hostname or "?"
