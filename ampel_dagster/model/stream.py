@@ -161,4 +161,4 @@ class Stream(_Strict):
     max_filter_failures: int = Field(
         20, ge=1, description="a filter that raises so often in a row is left out for the rest of the run"
     )
-    batch_size: int = Field(100, ge=1, le=10_000, description="packets a batch, the unit of work and of crash repair")
+    batch_size: int = Field(300, ge=1, le=10_000, description="packets a batch, the unit of work and of crash repair")
