@@ -7,6 +7,7 @@ from ampel_dagster.units.t3.email import Email
 from ampel_dagster.units.t3.file_archive import FileArchive
 from ampel_dagster.units.t3.light_curve_report import LightCurveReport
 from ampel_dagster.units.t3.slack_summary import SlackSummary
+from ampel_dagster.units.t3.tns_report import TnsReport
 from ampel_dagster.units.t3.transient_table import TransientTable
 from ampel_dagster.units.t3.webhook import Webhook
 
@@ -15,6 +16,7 @@ UNITS = (
     FileArchive,
     LightCurveReport,
     SlackSummary,
+    TnsReport,
     TransientTable,
     Webhook,
 )

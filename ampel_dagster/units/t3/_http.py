@@ -12,8 +12,8 @@ _TOO_MANY, _UNAVAILABLE = 429, 503
 _KEPT = 300
 
 
-def post(url: str, content: bytes, headers: Mapping[str, str], timeout_s: float) -> str:
-    """Post; return the receiver's answer in short.
+def post(url: str, content: bytes, headers: Mapping[str, str], timeout_s: float, *, whole: bool = False) -> str:
+    """Post; return the receiver's answer in short, or the `whole` of its text.
 
     Raises BusyError where nobody is there, or the receiver asks us to come later (429, 503); RefusedError where it says
     no (other 4xx). After any other exception it is not known whether the message arrived.
@@ -28,7 +28,7 @@ def post(url: str, content: bytes, headers: Mapping[str, str], timeout_s: float)
         raise RefusedError(f"{url[:80]!r} is no address of a web server") from None
     said = f"{answer.status_code} {answer.reason_phrase}: {answer.text[:_KEPT]}".strip(": ")
     if answer.is_success:
-        return said
+        return answer.text if whole else said
     if answer.status_code in (_TOO_MANY, _UNAVAILABLE):
         raise BusyError(said, retry_after_s(answer.headers.get("Retry-After")))
     if answer.is_client_error or answer.is_redirect:
