@@ -257,7 +257,12 @@ class TestEndToEnd:
 
     def test_stream_without_landing(self, make_platform):
         platform = make_platform({"A": {}}, {"streams/ztf.yaml": {"survey": "ztf", "start_date": "2018-01-01"}})
-        assert {sensor.name for sensor in platform.defs.sensors} == {"t3_reactions", "t3_overdue", "pending_tickets"}
+        assert {sensor.name for sensor in platform.defs.sensors} == {
+            "t3_reactions",
+            "t3_overdue",
+            "pending_tickets",
+            "dead_runs",
+        }
 
     def test_sensor_belongs_to_the_job(self, platform):
         sensor = next(sensor for sensor in platform.defs.sensors if sensor.name == "new_ztf_alerts")
