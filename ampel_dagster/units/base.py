@@ -107,15 +107,10 @@ class T1Combiner(Unit, ABC):
 class T2Unit(Unit, ABC):
     """Base of the four kinds of T2 units."""
 
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """Names of the units whose results of the same state (or stock) this one builds upon.
-
-        A property, as it may depend on the configuration; a unit for which it does not may declare
-        ``requires: ClassVar[tuple[str, ...]] = ("RedshiftDigest",)`` instead. A product may require more than its unit
-        asks for: their results are in `tied` too, by the name of the product.
-        """
-        return ()
+    #: Names of the units whose results of the same state (or stock) this one builds upon. A property where it depends
+    #: on the configuration. A product may require more than its unit asks for: their results are in `tied` too, by the
+    #: name of the product.
+    requires: ClassVar[tuple[str, ...]] = ()
 
     def fields(self) -> Mapping[str, str] | None:
         """What a result holds, by dotted path: 'number', 'text', 'flag', 'list', or '' for any; None: not told.
@@ -133,10 +128,8 @@ class T2Unit(Unit, ABC):
 class PointUnit(T2Unit):
     """Computes something on single datapoints."""
 
-    @property
-    def needs(self) -> tuple[str, ...] | None:
-        """Body fields that are read; None: all. A ClassVar, or a property where it depends on the configuration."""
-        return None
+    #: Body fields that are read; None: all. A property where it depends on the configuration.
+    needs: ClassVar[tuple[str, ...] | None] = None
 
     eligible: Literal["first", "last", "all"] = "all"
     #: Kinds of datapoints that are computed on.
@@ -158,13 +151,9 @@ class StockUnit(T2Unit):
 class StateUnit(T2Unit):
     """Computes something on the datapoints of a state."""
 
-    @property
-    def needs(self) -> tuple[str, ...] | None:
-        """Body fields that are read; None: all; (): ids alone, and no datapoint is loaded.
-
-        A ClassVar, or a property where it depends on the configuration.
-        """
-        return None
+    #: Body fields that are read; None: all; (): ids alone, and no datapoint is loaded. A property where it depends on
+    #: the configuration.
+    needs: ClassVar[tuple[str, ...] | None] = None
 
     @abstractmethod
     def process(self, state: State, points: Sequence[DataPoint], tied: Tied) -> T2Return:

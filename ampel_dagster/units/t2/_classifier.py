@@ -40,7 +40,7 @@ class Classifier(LightCurveUnit):
     _folder: Path = PrivateAttr(default=Path())
 
     @property
-    def requires(self) -> tuple[str, ...]:
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override]  # by the configuration
         """Units whose results hold the features, where the paths name units."""
         return heads(self.features)
 

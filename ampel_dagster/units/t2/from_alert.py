@@ -24,7 +24,7 @@ class FromAlert(StateUnit):
     brightness: str = Field("magpsf", description="field by which the brightest is chosen, a magnitude")
 
     @property
-    def needs(self) -> tuple[str, ...]:
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]  # by the configuration
         """The fields that are asked for."""
         return tuple(dict.fromkeys((*self.columns, *((self.brightness,) if self.of == "brightest" else ()))))
 

@@ -70,7 +70,7 @@ class SNFit(LightCurveUnit):
         return self
 
     @property
-    def requires(self) -> tuple[str, ...]:
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override]  # by the configuration
         """Units that redshift and extinction come from, where the paths name units."""
         heads = [path.partition(".")[0] for path in (self.redshift_from, self.mw_ebv_from) if path]
         return tuple(dict.fromkeys(head for head in heads if head[:1].isupper()))

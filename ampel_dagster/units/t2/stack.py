@@ -21,12 +21,12 @@ class Stack(StateUnit):
     columns: dict[str, str] = Field(min_length=1, description="path in a tied result by name of the column")
 
     @property
-    def needs(self) -> tuple[str, ...]:
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]  # by the configuration
         """No datapoint at all."""
         return ()
 
     @property
-    def requires(self) -> tuple[str, ...]:
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override]  # by the configuration
         """Units that the paths name."""
         return heads(tuple(self.columns.values()))
 

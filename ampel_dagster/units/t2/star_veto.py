@@ -33,12 +33,12 @@ class StarVeto(StateUnit):
     )
 
     @property
-    def needs(self) -> tuple[str, ...]:
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]  # by the configuration
         """Fields of ZTF's candidates; other surveys' packets have none of them."""
         return "sgscore1", "distpsnr1", "neargaiabright", "maggaiabright"
 
     @property
-    def requires(self) -> tuple[str, ...]:
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override]  # by the configuration
         """CatalogMatch, where catalogues are named."""
         return ("CatalogMatch",) if self.catalogs else ()
 
