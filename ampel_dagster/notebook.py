@@ -10,6 +10,7 @@ import pandas as pd
 from ampel_dagster.config.instance import locate
 from ampel_dagster.config.load import Config, load
 from ampel_dagster.instruments import INSTRUMENTS
+from ampel_dagster.model.catalog import CatalogReader
 from ampel_dagster.model.cut import indented
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.light_curve import LightCurve
@@ -96,6 +97,11 @@ class Base:
         instance = locate() if folder is None else locate({**os.environ, "AMPEL_INSTANCE": str(folder)})
         config = load(instance.folder)
         return cls(open_store(instance.folder), config)
+
+    @property
+    def catalogs(self) -> CatalogReader:
+        """Catalogues of the database, for ``unit.bind(base.catalogs)``."""
+        return self.store.catalogs
 
     def __getitem__(self, name: str | int) -> Transient:
         """An object by its survey's name, or by its stock id. Raises UserError if there is none."""

@@ -23,6 +23,7 @@ from ampel_dagster.model.codes import DocumentCode, VerdictCode
 from ampel_dagster.model.offsets import LostReason, Partition, Watermark
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline import tiers
+from ampel_dagster.pipeline.catalog_load import load_catalog
 from ampel_dagster.pipeline.filter_runs import MatchRate
 from ampel_dagster.pipeline.gate import activate
 from ampel_dagster.pipeline.ranges import plan
@@ -36,6 +37,7 @@ from ampel_dagster.storage.store import Store
 from ampel_dagster.testing import simulate_night, write_archive
 from ampel_dagster.units import registry
 from ampel_dagster.units.base import Unit
+from ampel_dagster.units.t2._catalog import Layout
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(REPO.glob("*.md")), *sorted((REPO / "docs").rglob("*.md"))]
@@ -92,6 +94,8 @@ def demo(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
     packets = folder / "packets"
     write_archive(packets / "night.tar.gz", simulate_night(defaults["night"], defaults["number"]))
     (packets / "broken.avro").write_bytes(b"no packet")
+    galaxies = folder / "catalogs" / "demo_galaxies.csv"
+    load_catalog(store.catalogs, galaxies, "demo_galaxies", Layout(None, None, "deg", ()), every_column=True)
     _run_all_tiers(load(folder), store, packets, folder / "reports")
     yield Demo(folder, store)
     store.drop()

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ampel_dagster.instruments.base import Instrument
@@ -69,8 +69,10 @@ def augment(augmentation: Augmentation) -> Iterator[Results]:
     """
     leases = Leases(augmentation.survey.tickets, augmentation.lease_s, augmentation.stuck_s)
     under_way = False
+    catalogs = augmentation.store.catalogs
+    bound = [replace(product, unit=product.unit.bind(catalogs)) for product in augmentation.products]
     with kept(leases, augmentation.lease_s), ExitStack() as pools:
-        for products in levels(augmentation.products):
+        for products in levels(bound):
             if under_way:
                 yield Results(products[0], [], [], [])  # nothing; when it has been taken, all before it is written
             # Who wakes those that wait for a result may have died before it came to that.

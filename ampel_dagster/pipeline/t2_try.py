@@ -2,7 +2,7 @@
 
 import tracemalloc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -44,6 +44,7 @@ def try_product(
 
     Tied results are those that are stored. Raises UserError where there is no such state, or no such result yet.
     """
+    product = replace(product, unit=product.unit.bind(survey.catalogs))
     tickets = _tickets(survey, product, stock, state)
     tied = Dependencies(survey, product, tickets)
     inputs = Inputs(survey, instrument, product, tickets)

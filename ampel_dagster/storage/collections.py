@@ -14,7 +14,18 @@ DocumentDatabase = Database[Document]
 #: Collections that each survey has under its own name: ``ztf.alert`` …
 SURVEY_COLLECTIONS = ("alert", "rejected", "stock", "t0", "t1", "ticket", "t2", "cutout")
 #: Collections across surveys.
-COMMON_COLLECTIONS = ("batch", "offsets", "listener", "journal", "quarantine", "activation", "t3", "reaction", "config")
+COMMON_COLLECTIONS = (
+    "batch",
+    "offsets",
+    "listener",
+    "journal",
+    "quarantine",
+    "activation",
+    "t3",
+    "reaction",
+    "config",
+    "catalog",
+)
 
 
 class Index(NamedTuple):

@@ -9,6 +9,7 @@ from pymongo.errors import ConnectionFailure
 
 from ampel_dagster.storage.activations import Activations
 from ampel_dagster.storage.batches import Batches
+from ampel_dagster.storage.catalogs import Catalogs
 from ampel_dagster.storage.collections import DocumentDatabase, ensure_indexes
 from ampel_dagster.storage.connect import connect
 from ampel_dagster.storage.ledger import Ledger
@@ -27,10 +28,11 @@ T = TypeVar("T")
 
 
 class SurveyStore:
-    """Collections of one survey."""
+    """Collections of one survey, and the catalogues that all have in common."""
 
-    def __init__(self, database: DocumentDatabase, survey: str) -> None:
+    def __init__(self, database: DocumentDatabase, survey: str, catalogs: Catalogs) -> None:
         self.survey = survey
+        self.catalogs = catalogs
         self.ledger = Ledger(database[f"{survey}.alert"], database[f"{survey}.rejected"])
         self.stocks = Stocks(database[f"{survey}.stock"], survey)
         self.points = Points(database[f"{survey}.t0"])
@@ -60,9 +62,14 @@ class Store:
     patience_s = 120.0
 
     def __init__(
-        self, client: MongoClient[dict[str, Any]], name: str, revive: Callable[[], None] = lambda: None
+        self,
+        client: MongoClient[dict[str, Any]],
+        name: str,
+        revive: Callable[[], None] = lambda: None,
+        uri: str | None = None,
     ) -> None:
         self._client = client
+        self._uri = uri
         self._revive = revive
         self.database: DocumentDatabase = client[name]
         self._surveys: dict[str, SurveyStore] = {}
@@ -70,7 +77,7 @@ class Store:
     @classmethod
     def open(cls, uri: str, name: str, revive: Callable[[], None] = lambda: None) -> "Store":
         """Connect and look whether the server answers; `revive` may start one that crashed. Raises StorageError."""
-        return cls(connect(uri), name, revive)
+        return cls(connect(uri), name, revive, uri)
 
     def steadily(self, step: Callable[[Unbroken], T]) -> T:
         """Do a step that may be repeated, again where the server went away meanwhile: see `patience`."""
@@ -86,8 +93,13 @@ class Store:
     def survey(self, survey: str) -> SurveyStore:
         """The collections of a survey."""
         if survey not in self._surveys:
-            self._surveys[survey] = SurveyStore(self.database, survey)
+            self._surveys[survey] = SurveyStore(self.database, survey, self.catalogs)
         return self._surveys[survey]
+
+    @cached_property
+    def catalogs(self) -> Catalogs:
+        """Catalogues that were loaded, for units to match with."""
+        return Catalogs(self.database, self._uri, self.patiently)
 
     @cached_property
     def batches(self) -> Batches:

@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from ampel_dagster.model.alert import Alert
+from ampel_dagster.model.catalog import CatalogReader
 from ampel_dagster.model.codes import verdict_code
 from ampel_dagster.model.cut import Cut
 from ampel_dagster.model.datapoint import DataPoint, Kind
@@ -119,6 +120,13 @@ class T2Unit(Unit, ABC):
         that compares a number with a text, is found when the configuration is checked.
         """
         return None
+
+    def bind(self, catalogs: CatalogReader) -> "T2Unit":
+        """The unit that reads catalogues of the database from here; called at the begin of each run.
+
+        Must not fail: what is missing is raised by `process`, and costs this product only.
+        """
+        return self
 
     def data_versions(self) -> Mapping[str, str]:
         """Content hashes, by name, of the data from outside that results depend on; kept with each result."""

@@ -1,7 +1,7 @@
 """Catalogues of positions as files: reading them, and searching around a position."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b, file_digest
 from itertools import islice
@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from ampel_dagster.model.catalog import Floats
 
 SUFFIXES = (".parquet", ".csv", ".fits", ".fits.gz")
 #: Names under which positions are found without being told, in lower case: the habits of surveys and of VizieR.
@@ -60,20 +62,15 @@ class Layout(NamedTuple):
 class Catalog:
     """Positions sorted by declination, with the columns to hand out.
 
-    Raises ValueError, in words that follow the name of a file, where positions are no positions.
+    `columns` have one value a row, in the order of the positions; rows without a position (NaN) are left out.
     """
 
-    def __init__(self, frame: pd.DataFrame, ra: str, dec: str, layout: Layout) -> None:
-        ra_deg, dec_deg = _numbers(frame, ra), _numbers(frame, dec)
-        if layout.unit == "rad":
-            ra_deg, dec_deg = np.degrees(ra_deg), np.degrees(dec_deg)
+    def __init__(self, ra_deg: Floats, dec_deg: Floats, columns: Mapping[str, Any]) -> None:
         known = np.isfinite(ra_deg) & np.isfinite(dec_deg)
-        if (np.abs(dec_deg[known]) > 90).any():
-            raise ValueError(f"column {dec!r} goes beyond 90 degrees: set ra, dec or ra_dec_unit")
-        order = np.flatnonzero(known)[np.argsort(dec_deg[known], kind="stable")]
-        self._ra_deg, self._dec_deg = ra_deg[order] % 360.0, dec_deg[order]
+        self._order = np.flatnonzero(known)[np.argsort(dec_deg[known], kind="stable")]
+        self._ra_deg, self._dec_deg = ra_deg[self._order] % 360.0, dec_deg[self._order]
         # By column, each of its own type: a row of a frame would turn integers into floats.
-        self._columns = {name: frame[name].array.take(order) for name in layout.columns}
+        self._columns = columns
 
     def __len__(self) -> int:
         return len(self._dec_deg)
@@ -91,7 +88,7 @@ class Catalog:
 
     def row(self, at: int, distance_arcsec: float) -> dict[str, Any]:
         """One row as plain values; what is missing is None."""
-        values = {name: _plain(column[at]) for name, column in self._columns.items()}
+        values = {name: plain(column[self._order[at]]) for name, column in self._columns.items()}
         where = {"ra_deg": float(self._ra_deg[at]), "dec_deg": float(self._dec_deg[at])}
         return {"distance_arcsec": float(distance_arcsec), **where, **values}
 
@@ -117,16 +114,40 @@ def check(path: Path, layout: Layout) -> None:
     _open(path, layout, rows=100)
 
 
-def _open(path: Path, layout: Layout, rows: int | None = None) -> Catalog:
+def found_columns(path: Path, layout: Layout) -> tuple[str, str, list[str]]:
+    """Columns of right ascension and declination, and all that a file has.
+
+    Raises OSError or ValueError where it cannot be read, or lacks one that the layout names.
+    """
     if not path.name.endswith(SUFFIXES):
         raise ValueError(f"a catalogue's name ends with {', '.join(SUFFIXES)}")
     names = _column_names(path)
     ra, dec = (layout.ra, layout.dec) if layout.ra and layout.dec else _position_columns(names)
-    wanted = list(dict.fromkeys((ra, dec, *layout.columns)))
-    missing = [name for name in wanted if name not in names]
+    missing = [name for name in (ra, dec, *layout.columns) if name not in names]
     if missing:
         raise ValueError(f"there is no column {missing[0]!r}; set it to one of: {_some(names)}")
-    return Catalog(_read(path, wanted, rows), ra, dec, layout)
+    return ra, dec, names
+
+
+def _open(path: Path, layout: Layout, rows: int | None = None) -> Catalog:
+    ra, dec, _ = found_columns(path, layout)
+    wanted = list(dict.fromkeys((ra, dec, *layout.columns)))
+    frame = _read(path, wanted, rows)
+    return Catalog(*positions(frame, ra, dec, layout.unit), {name: frame[name].array for name in layout.columns})
+
+
+def positions(frame: pd.DataFrame, ra: str, dec: str, unit: Literal["deg", "rad"]) -> tuple[Floats, Floats]:
+    """Two columns as degrees, NaN where one of both is missing.
+
+    Raises ValueError, in words that follow the name of a file, where they are no positions.
+    """
+    ra_deg, dec_deg = _numbers(frame, ra), _numbers(frame, dec)
+    if unit == "rad":
+        ra_deg, dec_deg = np.degrees(ra_deg), np.degrees(dec_deg)
+    known = np.isfinite(ra_deg) & np.isfinite(dec_deg)
+    if (np.abs(dec_deg[known]) > 90).any():
+        raise ValueError(f"column {dec!r} goes beyond 90 degrees: set ra, dec or ra_dec_unit")
+    return np.where(known, ra_deg, np.nan), np.where(known, dec_deg, np.nan)
 
 
 def _position_columns(names: Sequence[str]) -> tuple[str, str]:
@@ -151,7 +172,7 @@ def _column_names(path: Path) -> list[str]:
     from astropy.io import fits  # takes half a second, and most catalogues are of another kind
 
     with fits.open(path) as hdus:
-        return [str(name) for name in _table_of(hdus).columns.names]
+        return [str(name) for name in table_of(hdus).columns.names]
 
 
 def _read(path: Path, columns: list[str], rows: int | None) -> pd.DataFrame:
@@ -173,15 +194,22 @@ def _read(path: Path, columns: list[str], rows: int | None) -> pd.DataFrame:
 
 def _read_fits(path: Path, columns: list[str], rows: int | None) -> pd.DataFrame:
     from astropy.io import fits
-    from astropy.table import Table
 
     with fits.open(path) as hdus:
-        part = fits.BinTableHDU(_table_of(hdus).data[slice(rows)])
-        frame: pd.DataFrame = Table.read(part, unit_parse_strict="silent")[columns].to_pandas(index=False)
+        return fits_frame(table_of(hdus).data[slice(rows)], columns)
+
+
+def fits_frame(rows: Any, columns: list[str]) -> pd.DataFrame:
+    """Rows of a FITS table, of the chosen columns."""
+    from astropy.io import fits
+    from astropy.table import Table
+
+    table = Table.read(fits.BinTableHDU(rows), unit_parse_strict="silent")[columns]
+    frame: pd.DataFrame = table.to_pandas(index=False)
     return frame
 
 
-def _table_of(hdus: Any) -> Any:
+def table_of(hdus: Any) -> Any:
     """The first table of an open FITS file."""
     from astropy.io import fits
 
@@ -210,9 +238,12 @@ def _separation_arcsec(
     return distance
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """An entry of a catalogue as a value that can be stored; what is missing is None."""
     if isinstance(value, np.ndarray):
-        return [_plain(part) for part in value.tolist()]
+        value = value.tolist()
+    if isinstance(value, list):
+        return [plain(part) for part in value]
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").strip()
     if isinstance(value, np.generic):
