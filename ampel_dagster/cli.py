@@ -146,6 +146,17 @@ def provenance(stock: str) -> None:
 
 
 @main.command()
+@click.argument("stock")
+@click.option("--channel", help="Only what this channel may see.")
+@click.option("--link", type=int, help="Show the datapoints of this state.")
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+@_examples("ampel-dagster states ZTF18abcecyc", "ampel-dagster states ZTF18abcecyc --link 4861513473926214529")
+def states(stock: str, channel: str | None, link: int | None, as_json: bool) -> None:
+    """List the states of an object over time: what each holds, what was left out and why, and its values."""
+    looking.states(stock, channel, link, as_json=as_json)
+
+
+@main.command()
 @click.argument("nights", nargs=-1)
 @click.option("--survey", help="Survey, as in streams/; default: the only one there.")
 @click.option("--all", "all_sources", is_flag=True, help="Name each source, however many there are.")

@@ -18,6 +18,7 @@ from ampel_dagster.model.night import nights_between
 from ampel_dagster.model.population import to_pandas
 from ampel_dagster.model.stock import Stock
 from ampel_dagster.pipeline.explain import explain
+from ampel_dagster.pipeline.states import states_of_stock
 from ampel_dagster.pipeline.t2_try import try_product
 from ampel_dagster.pipeline.t3_select import latest_views
 from ampel_dagster.storage.access import open_store
@@ -71,13 +72,23 @@ class Transient:
             raise UserError(f"{type(unit).__name__}: {trial.error.message if trial.error else 'no result'}")
         return trial.body
 
-    def states(self) -> pd.DataFrame:
-        """One row a state, oldest first: link, jd of its alert, number of datapoints, channels."""
-        rows = [
-            {"link": d["_id"], "jd": d["jd"], "n_points": len(d["dps"]), "channel": d["channel"]}
-            for d in self._survey.states.of_stock(self.stock.id)
-        ]
-        return pd.DataFrame(rows, columns=["link", "jd", "n_points", "channel"])
+    def states(self, channel: str | None = None) -> pd.DataFrame:
+        """One row a state, oldest first: link, jd, night, points by kind, alerts, channels, what was left out, values.
+
+        `left_out`: number of datapoints of its alerts' packets that it does not hold, by reason. `values`: what T1
+        units computed on it. `channel`: only its states, and what it may see of them.
+        """
+        columns = ("link", "jd", "night", "n_points", "kinds", "alerts", "channel", "left_out", "values")
+        found = states_of_stock(self._survey, self.stock.id, channel)
+        return pd.DataFrame([{key: getattr(s, key) for key in columns} for s in found], columns=[*columns])
+
+    def state(self, link: int) -> LightCurve:
+        """The datapoints of one of the object's states, sorted by time. Raises UserError if there is no such state."""
+        found = self._survey.states.load([link]).get(link)
+        if found is None or found.stock != self.stock.id:
+            raise UserError(f"{self.name} has no state {link}; states() lists them")
+        points = self._survey.points.load(found.dps)
+        return self._instrument.light_curve(self.stock.id, list(points.values()))
 
     def __repr__(self) -> str:
         s = self.stock

@@ -28,6 +28,7 @@ from ampel_dagster.units.base import (
     StateUnit,
     StockUnit,
     T1Combiner,
+    T1Compute,
     Unit,
 )
 
@@ -35,7 +36,7 @@ DOCS = Path(__file__).resolve().parent
 _NOTE = "<!-- Written by docs/generate.py out of the code; change it there, then run: make docs -->\n"
 _CHAPTERS = (
     ("Filters (T0)", "Named in a channel under `filter`.", filters),
-    ("Combiners (T1)", "Named in a channel under `combiner`; the default needs no mention.", t1),
+    ("T1 units", "Named in a channel under `combiner` (the default needs no mention), or `compute`.", t1),
     ("T2 units", "Named in `t2/NAME.yaml` under `unit`.", t2),
     ("T3 units", "Named in `t3/NAME.yaml` under `units`.", t3),
 )
@@ -43,6 +44,7 @@ _CHAPTERS = (
 _KINDS: dict[type[Unit], str] = {
     AlertFilter: "filter: gets an alert, returns a verdict",
     T1Combiner: "combiner: gets the datapoints that a channel may see, returns those of the state",
+    T1Compute: "T1 compute unit: computes a value on the light curve of a state, at once",
     PointUnit: "point unit: computes on single datapoints",
     StockUnit: "stock unit: computes on an object, anew with each of its alerts",
     StateUnit: "state unit: computes on the datapoints of a state",

@@ -74,10 +74,37 @@ def _states(
                 yield f"state {state['_id']} does not know alert {alert['_id']} of {r.channel}"
             elif any(r.channel not in points[id_]["channel"] for id_ in state["dps"]):
                 yield f"{r.channel} may not see all of its state {state['_id']}"
+    yield from _left_outs(instrument, rules, alerts, states, points)
     for state in states.values():
         jds = [points[id_]["jd"] if id_ in points else float("inf") for id_ in state["dps"]]
         if max(jds, default=0.0) > state["jd"]:
             yield f"state {state['_id']} knows the future, or a point that is not there"
+
+
+def _left_outs(
+    instrument: Instrument, rules: Sequence[ChannelRules], alerts: Documents, states: Documents, points: Documents
+) -> Iterator[str]:
+    """Each alert says what of its packet is not in its state."""
+    for alert in alerts.values():
+        for r in rules:
+            state = states.get(alert.get("state", {}).get(r.view))
+            if r.channel not in alert["channel"] or state is None:
+                continue
+            told, should = alert.get("left_out", {}).get(r.view, {}), _left_out(instrument, r, alert, state, points)
+            if told != should:
+                yield f"alert {alert['_id']} says that {r.channel} lacks {told}, and it lacks {should}"
+
+
+def _left_out(
+    instrument: Instrument, r: ChannelRules, alert: Mapping[str, Any], state: Mapping[str, Any], points: Documents
+) -> Mapping[str, list[int]]:
+    """Why points of a packet are not in its state: by the channel's rights, or for another of their exposure."""
+    found: dict[str, list[int]] = {}
+    for id_ in sorted(set(alert["dps"]) - set(state["dps"])):
+        rights = [tag for tag in points.get(id_, {}).get("tag", ()) if tag != "SUPERSEDED"]
+        hidden = id_ not in points or not instrument.covers(r.access, rights)
+        found.setdefault("data_rights" if hidden else "superseded", []).append(id_)
+    return found
 
 
 def _tickets(rules: Sequence[ChannelRules], alerts: Documents, tickets: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -467,6 +467,20 @@ class TestLooking:
             assert word in told, word
         assert told == shell.ok("provenance", alert["stock"])
 
+    def test_states(self, shell):
+        (state,) = json.loads(shell.ok("states", "ZTF18aaaaaaa", "--json"))
+        assert (state["channel"], state["kinds"], state["left_out"]) == (["ALL", "BRIGHT", "C"], {"detection": 1}, {})
+        table = shell.ok("states", "ZTF18aaaaaaa", "--channel", "BRIGHT")
+        assert NIGHT in table
+        (point,) = json.loads(shell.ok("states", "ZTF18aaaaaaa", "--link", state["link"], "--json"))
+        assert (point["id"], point["kind"], point["mag"]) == (state["dps"][0], "detection", pytest.approx(17, abs=1e-5))
+        assert "17" in shell.ok("states", "ZTF18aaaaaaa", "--link", state["link"])
+
+    def test_states_that_are_not_there(self, shell):
+        assert "has no state 5; without --link" in shell.error("states", "ZTF18aaaaaaa", "--link", "5")
+        assert "BRIGHT has no state of ZTF18aaaaaab" in shell.error("states", "ZTF18aaaaaab", "--channel", "BRIGHT")
+        assert "no channel NONE; there are:" in shell.error("states", "ZTF18aaaaaaa", "--channel", "NONE")
+
     def test_verdicts_of_channels_that_rejected(self, shell):
         assert "BRIGHT: rejected (-1)" in shell.ok("provenance", "ZTF18aaaaaab")
 

@@ -63,10 +63,21 @@ class TestTransient:
 
     def test_states(self, base):
         frame = base[NAME].states()
-        assert list(frame.columns) == ["link", "jd", "n_points", "channel"]
         assert list(frame["n_points"]) == [3, 3]
+        assert list(frame["kinds"]) == [{"detection": 2, "upper_limit": 1}] * 2
+        # Both alerts are of one exposure: the first one led to its own state, and to that with the corrected point.
+        assert sorted(len(alerts) for alerts in frame["alerts"]) == [1, 2]
+        assert frame["jd"].is_monotonic_increasing
+        assert base[NAME].states("A")["channel"].tolist() == [("A",), ("A",)]
+        assert base[NAME].states("C").empty
         assert frame["link"].is_unique
-        assert list(frame["channel"]) == [["A", "B"], ["A", "B"]]
+        assert list(frame["channel"]) == [("A", "B"), ("A", "B")]
+
+    def test_points_of_a_state(self, base):
+        curves = [base[NAME].state(link) for link in base[NAME].states()["link"]]
+        assert sorted(curve.mag[1:].round(4).tolist() for curve in curves) == [[18.9, 18.4], [18.9, 18.5]]
+        with pytest.raises(UserError, match="has no state 5"):
+            base[NAME].state(5)
 
     def test_t2(self, base, platform):
         frame = base[NAME].t2()

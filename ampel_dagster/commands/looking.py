@@ -1,4 +1,4 @@
-"""``counts``, ``ledger`` and ``provenance``."""
+"""``counts``, ``ledger``, ``provenance`` and ``states``."""
 
 import json
 import re
@@ -17,7 +17,9 @@ from ampel_dagster.config.load import Config
 from ampel_dagster.model.alert import place_name
 from ampel_dagster.model.codes import code_name
 from ampel_dagster.model.errors import UserError
+from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.stock import Stock
+from ampel_dagster.pipeline.states import StateLine, states_of_stock
 from ampel_dagster.storage import audit, figures
 from ampel_dagster.storage.batches import LEDGER_KEYS
 from ampel_dagster.storage.collections import Document
@@ -173,6 +175,58 @@ def provenance(name: str) -> None:
             what = f"{d['process']} / {d['unit']} for {d['channel']}: {d['state']}"
             reactions.add(f"{what}, state {d['link']}, {_meta(d['meta'])}")
         out.print(tree, soft_wrap=True)
+
+
+def states(name: str, channel: str | None, link: int | None, *, as_json: bool) -> None:
+    """States of an object over time, or the datapoints of one of them."""
+    with session() as current:
+        if channel is not None and channel not in current.config.channels:
+            raise UserError(f"there is no channel {channel}; there are: {', '.join(current.config.channels)}")
+        survey, stock = find_stock(current.config, current.store, name)
+        found = states_of_stock(current.store.survey(survey), stock.id, channel)
+        if channel is not None and not found:
+            raise UserError(f"{channel} has no state of {stock.name}")
+        if link is None:
+            _show_states(stock, found, as_json=as_json)
+            return
+        chosen = next((state for state in found if state.link == link), None)
+        if chosen is None:
+            raise UserError(f"{stock.name} has no state {link}; without --link all of them are listed")
+        points = current.store.survey(survey).points.load(chosen.dps)
+        curve = current.config.instrument(survey).light_curve(stock.id, list(points.values()))
+        _show_points(curve, as_json=as_json)
+
+
+def _show_states(stock: Stock, found: Sequence[StateLine], *, as_json: bool) -> None:
+    if as_json:
+        keys = ("link", "jd", "night", "dps", "kinds", "alerts", "channel", "left_out", "values", "run")
+        click.echo(json.dumps([{key: getattr(state, key) for key in keys} for state in found], default=str))
+        return
+    table = Table("link", "jd", "night", "points", "alerts", "channels", "left out", "values", title=escape(stock.name))
+    for state in found:
+        kinds, left_out = (", ".join(f"{n} {key}" for key, n in d.items()) for d in (state.kinds, state.left_out))
+        values = "; ".join(f"{unit}: {json.dumps(value, default=str)}" for unit, value in state.values.items())
+        alerts, channels = ", ".join(map(str, state.alerts)), ", ".join(state.channel)
+        table.add_row(
+            str(state.link), f"{state.jd:.5f}", state.night, kinds, alerts, channels, left_out, escape(values)
+        )
+    out.print(table)
+
+
+def _show_points(curve: LightCurve, *, as_json: bool) -> None:
+    frame = curve.to_pandas()
+    if as_json:
+        click.echo(frame.to_json(orient="records", double_precision=10))
+        return
+    columns = ("id", "jd", "kind", "band", "mag", "mag_err", "mag_limit", "flux_njy", "flux_err_njy")
+    table = Table(*columns, title=f"{escape(curve.name)}: datapoints of the state")
+    for row in frame[list(columns)].itertuples(index=False):
+        table.add_row(*("" if value != value else _short(value) for value in row))
+    out.print(table)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.5f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 def _alert_line(d: Document) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from ampel_dagster.config.instance import Instance
-from ampel_dagster.config.paths import asked_products, conditions, path_problem, test_of
+from ampel_dagster.config.paths import asked_products, conditions, path_problem, test_of, value_problem
 from ampel_dagster.config.problems import problems_of
 from ampel_dagster.config.spec import ChannelSpec, ProcessSpec, ProductSpec, StageSpec, SurveySpec, UnitSpec
 from ampel_dagster.instruments import INSTRUMENTS
@@ -16,7 +16,8 @@ from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.errors import Problem
 from ampel_dagster.model.selection import Inside, Region
 from ampel_dagster.model.stream import Stream
-from ampel_dagster.units.base import AlertFilter, ReactionUnit, T1Combiner, T2Unit, Unit
+from ampel_dagster.model.view import STATE_VALUES
+from ampel_dagster.units.base import AlertFilter, ReactionUnit, T1Combiner, T1Compute, T2Unit, Unit
 from ampel_dagster.units.bound import (
     Channel,
     ChannelRules,
@@ -27,6 +28,7 @@ from ampel_dagster.units.bound import (
     Request,
     Show,
     Stage,
+    StateValue,
     Trigger,
     in_order,
 )
@@ -216,6 +218,7 @@ class Builder:
                 made = self._rules(file, spec, survey, block, products)
                 if made is not None:
                     rules[survey] = made
+                    self._check_values(file, made, [processes[p] for p in spec.t3 if p in processes], products)
             content = spec.model_dump(mode="json")
             built[name] = Channel(
                 name, spec.contact, frozenset(spec.access), spec.members, rules, tuple(spec.t3), content
@@ -232,6 +235,9 @@ class Builder:
             for request in block.t2
             if self._known(file, f"{survey}.t2", request.product, products, "t2")
         ]
+        values = {
+            name: self._unit(file, f"{survey}.compute.{name}", unit, T1Compute) for name, unit in block.compute.items()
+        }
         if block.gate and not block.filter:
             self._problem(file, f"{survey}.gate", "there is no filter to be measured", "name one, or leave out gate")
         if combiner is None or (block.filter and accept is None):
@@ -246,6 +252,7 @@ class Builder:
             requests=tuple(requests),
             reactions=spec.t3,
             gate=Gate(block.gate.night.isoformat(), block.gate.max_share) if block.gate else None,
+            values=tuple(StateValue(name, unit) for name, unit in values.items() if unit),
         )
 
     def _unit(self, file: str, at: str, spec: UnitSpec, kind: type[U]) -> U | None:
@@ -325,6 +332,21 @@ class Builder:
             if name in products and name not in asked:
                 message = f"{process.name} selects by {name}, which {spec.channel} does not ask for"
                 self._problem(file, "t3", message, f"add {name} to t2")
+
+    def _check_values(
+        self, file: str, rules: ChannelRules, processes: Sequence[Process], products: Mapping[str, Product]
+    ) -> None:
+        """Conditions on values of the state that a channel does not have computed would never hold."""
+        units = {value.name: value.unit for value in rules.values}
+        for process in processes:
+            where = [*process.select.conditions, *(c for stage in process.stages for c in stage.where)]
+            asked: list[tuple[str, Any]] = [(condition.path, condition.value) for condition in where]
+            asked += [(path, None) for stage in process.stages for path in stage.unit.paths]
+            for path, value in dict.fromkeys(asked):
+                if path.startswith(f"{STATE_VALUES}.") and STATE_VALUES not in products:
+                    problem = value_problem(path, units, value)
+                    if problem:
+                        self._problem(file, f"{rules.survey}.compute", f"{process.name}: {problem[0]}", problem[1])
 
     def _check_conditions(self, file: str, key: str, where: Sequence[str], products: Mapping[str, Product]) -> None:
         for condition in conditions(where):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ampel_dagster.model.selection import Condition, Healpix, Inside, Region
-from ampel_dagster.model.view import CURVE, CURVE_FACTS, VIEW_FIELDS
+from ampel_dagster.model.view import CURVE, CURVE_FACTS, STATE_VALUES, VIEW_FIELDS
+from ampel_dagster.units.base import ValueUnit
 from ampel_dagster.units.bound import Product
 
 #: What a value of a condition is called, by its type.
@@ -21,16 +22,30 @@ def path_problem(path: str, products: Mapping[str, Product], value: Any = None) 
     """
     head, _, rest = path.partition(".")
     if not rest:
-        there: Mapping[str, str] | None = VIEW_FIELDS
-        rest = head
         if head not in VIEW_FIELDS:
             return f"{path!r} is not known", f"product.field, or one of {', '.join(VIEW_FIELDS)}"
-    elif head == CURVE and head not in products:
-        there = CURVE_FACTS
-    else:
-        there = products[head].unit.fields()
-    if there is None:
-        return None
+        return _problem(head, head, VIEW_FIELDS, path, value)
+    if head in products:
+        return _field_problem(head, rest, products[head].unit, path, value)
+    # Each channel has values of its own: `value_problem`.
+    return None if head == STATE_VALUES else _problem(head, rest, CURVE_FACTS, path, value)
+
+
+def value_problem(path: str, values: Mapping[str, ValueUnit], value: Any = None) -> tuple[str, str] | None:
+    """The same for a path to a value of the state, of which a channel has these."""
+    name, _, rest = path.partition(".")[2].partition(".")
+    if name not in values:
+        remedy = f"there are: {', '.join(values)}" if values else "name a T1 unit under compute"
+        return f"{path} is a value of the state that is not computed", remedy
+    return _field_problem(f"{STATE_VALUES}.{name}", rest, values[name], path, value)
+
+
+def _field_problem(head: str, rest: str, unit: ValueUnit, path: str, value: Any) -> tuple[str, str] | None:
+    there = unit.fields()
+    return None if there is None else _problem(head, rest, there, path, value)
+
+
+def _problem(head: str, rest: str, there: Mapping[str, str], path: str, value: Any) -> tuple[str, str] | None:
     kind = there.get(rest) or next((there[form] for form in there if fnmatchcase(rest, form)), None)
     if kind is None:
         near = get_close_matches(rest, [form for form in there if "*" not in form], n=1, cutoff=0.5)
@@ -45,7 +60,7 @@ def path_problem(path: str, products: Mapping[str, Product], value: Any = None) 
 def asked_products(paths: Sequence[str], products: Mapping[str, Product]) -> list[str]:
     """Names of the products that paths lead to, known or not."""
     heads = [path.partition(".")[0] for path in paths if "." in path]
-    return list(dict.fromkeys(head for head in heads if head != CURVE or head in products))
+    return list(dict.fromkeys(head for head in heads if head not in (CURVE, STATE_VALUES) or head in products))
 
 
 def conditions(where: Sequence[str]) -> tuple[Condition, ...]:

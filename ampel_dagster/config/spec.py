@@ -50,6 +50,9 @@ class SurveySpec(Spec):
         default_factory=lambda: UnitSpec(unit="SimpleCombiner"),
         description="which datapoints make up a state",
     )
+    compute: dict[Name, UnitSpec] = Field(
+        default_factory=dict, description="T1 units that compute a value on each state at once, by a name of your own"
+    )
     t2: tuple[RequestSpec, ...] = Field((), description="products to compute, by name")
     gate: GateSpec | None = Field(None, description="none: the channel is live as soon as its file is there")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ampel_dagster.model.view import CURVE, CURVE_FACTS, VIEW_FIELDS, TransientView
+from ampel_dagster.model.view import CURVE, CURVE_FACTS, STATE_VALUES, VIEW_FIELDS, TransientView
 
 #: pandas' types that can hold a missing value without turning 64-bit ids into floats.
 _DTYPES: tuple[tuple[type, str], ...] = (
@@ -24,9 +24,9 @@ def to_pandas(views: Iterable[TransientView], columns: Sequence[str] | None = No
     """One row an object, in the order of `views`; a column each for dotted paths as `TransientView.value` takes them.
 
     Without `columns`: all there is. Properties of the object (name, position, night, age …), its `tag` with commas
-    between, facts of the light curve (``light_curve.peak_mag`` …), and every field of its T2 results
-    (``product.field.sub``). Values that are lists become JSON text, missing ones are empty. Views are gone through
-    once, and only these values are kept of them.
+    between, facts of the light curve (``light_curve.peak_mag`` …), values of its state (``t1.name.field``), and every
+    field of its T2 results (``product.field.sub``). Values that are lists become JSON text, missing ones are empty.
+    Views are gone through once, and only these values are kept of them.
     """
     if columns is not None:
         rows = [tuple(view.value(path) for path in columns) for view in views]
@@ -52,6 +52,8 @@ def _row(view: TransientView) -> dict[str, Any]:
     row: dict[str, Any] = {name: view.value(name) for name in VIEW_FIELDS}
     row["tag"] = ",".join(view.tag)
     row |= {f"{CURVE}.{name}": value for name, value in view.facts.items()}
+    for name, value in view.t1.items():
+        row |= _flat(value, f"{STATE_VALUES}.{name}")
     for product, result in view.t2.items():
         row |= _flat(result.body, product)
     return row

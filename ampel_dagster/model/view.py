@@ -47,6 +47,8 @@ class TransientView:
     t2: Mapping[str, T2Result]
     build_light_curve: Callable[["TransientView"], LightCurve] = field(repr=False, compare=False)
     read_cutouts: Callable[[int], Mapping[str, bytes]] = field(repr=False, compare=False, default=lambda _: {})
+    #: Values of the state (of T1), by the channel's name for them; one that failed is not in it.
+    t1: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: Times (Julian date) of the channel's first alert of this object, and of the last one of this night.
     first_jd: float = nan
     jd: float = nan
@@ -76,8 +78,8 @@ class TransientView:
     def value(self, path: str) -> Any:
         """A value by dotted path; None if absent.
 
-        ``name``, ``ra_deg`` … (`VIEW_FIELDS`), ``light_curve.n_detections`` … (`CURVE_FACTS`), or
-        ``product.field.sub`` of a T2 result.
+        ``name``, ``ra_deg`` … (`VIEW_FIELDS`), ``light_curve.n_detections`` … (`CURVE_FACTS`), ``t1.name.field`` of a
+        value of the state, or ``product.field.sub`` of a T2 result.
         """
         head, _, rest = path.partition(".")
         if not rest:
@@ -85,7 +87,8 @@ class TransientView:
             return None if found != found else found  # NaN is no value
         if head == CURVE and head not in self.t2:
             return self.facts.get(rest)
-        value: Any = self.t2[head].body if head in self.t2 else None
+        of_state = self.t1 if head == STATE_VALUES else None
+        value: Any = self.t2[head].body if head in self.t2 else of_state
         for part in rest.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         return value
@@ -115,6 +118,8 @@ def curve_facts(curve: LightCurve) -> dict[str, Any]:
 
 #: First part of the paths of facts about the light curve.
 CURVE = "light_curve"
+#: First part of the paths of values of the state.
+STATE_VALUES = "t1"
 #: What `curve_facts` tells, and of which type it is.
 CURVE_FACTS: Mapping[str, str] = {
     **dict.fromkeys(("n_points", "n_detections", "n_upper_limits", "n_forced", "n_negative", "n_bands"), "number"),

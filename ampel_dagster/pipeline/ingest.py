@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.errors import StorageError
 from ampel_dagster.model.run import RunInfo, utc_now
 from ampel_dagster.pipeline.coverage import Rows, cover, rows_of
@@ -13,11 +14,12 @@ from ampel_dagster.pipeline.t0_ingest import Ingestion, Judged, Selection
 from ampel_dagster.pipeline.t0_parts import Parts, part
 from ampel_dagster.pipeline.t0_points import store_points
 from ampel_dagster.pipeline.t0_store import count_selection, store_alerts, store_rest, store_stocks
-from ampel_dagster.pipeline.t1_combine import Combination, Combiner, late_alerts, write_combination
+from ampel_dagster.pipeline.t1_combine import Combination, Combiner, late_alerts
 from ampel_dagster.pipeline.t1_settle import mark, settle
+from ampel_dagster.pipeline.t1_write import write_combination
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.storage.batches import LEDGER_KEYS
-from ampel_dagster.storage.ledger import AlertRecord
+from ampel_dagster.storage.ledger import AlertRecord, Outcome
 from ampel_dagster.storage.patience import Unbroken
 from ampel_dagster.storage.points import PointRow
 from ampel_dagster.storage.store import Store
@@ -66,8 +68,8 @@ class SelectionWriter:
         overtaken = batches.open(selection.id, "ingest", self._in.survey, run.mode, meta, stocks, holds, channels)
         self._tell_rules(run.meta())
         accepted = {item.alert.id for item in selection.judged if item.channels}
-        states = self._write_accepted(selection, accepted, meta, tally) if accepted else {}
-        store_alerts(self._in, selection, states, meta, tally)
+        outcomes = self._write_accepted(selection, accepted, meta, tally) if accepted else {}
+        store_alerts(self._in, selection, outcomes, meta, tally)
         store_rest(self._in, selection, meta, tally)
         unbroken()
         while not self._close(selection, tally, overtaken):
@@ -110,8 +112,8 @@ class SelectionWriter:
 
     def _write_accepted(
         self, selection: Selection, accepted: set[int], meta: Mapping[str, Any], tally: Tally
-    ) -> dict[int, dict[str, int]]:
-        """Write datapoints, stocks, states and tickets; return the states that accepted alerts led to, by view."""
+    ) -> dict[int, Outcome]:
+        """Write datapoints, stocks, states and tickets; return what became of the accepted alerts."""
         # Points of batches that were never finished are as new as our own: their states are still to be made.
         unfinished = self._in.store.batches.unfinished()
         parts = part(self._in, selection, unfinished - {selection.id})
@@ -124,9 +126,9 @@ class SelectionWriter:
             return {}
         found = self._combine(parts, rows, unfinished | {selection.id}, selection.id)
         survey = self._in.store.survey(self._in.survey)
-        tally.counts.update(write_combination(survey, found, meta))
-        survey.ledger.set_states({i: links for i, links in found.alert_states.items() if i not in accepted})
-        return {i: links for i, links in found.alert_states.items() if i in accepted}
+        tally.counts.update(write_combination(survey, self._in.instrument, found, meta))
+        survey.ledger.set_states({i: outcome for i, outcome in found.outcomes.items() if i not in accepted})
+        return {i: outcome for i, outcome in found.outcomes.items() if i in accepted}
 
     def _combine(self, parts: Parts, rows: Mapping[int, PointRow], new: frozenset[int], own: int) -> Combination:
         """States and tickets; `new` are the batches whose points have no states yet."""
@@ -137,7 +139,8 @@ class SelectionWriter:
         for item in parts.fresh.values():
             self._combiner.fresh(found, _record(item, new), item.alert.points)
         for grown in parts.grown.values():
-            self._combiner.grown(found, _record(grown.judged, new), grown.states, grown.newer)
+            told = grown.judged.alert.points
+            self._combiner.grown(found, _record(grown.judged, new), grown.states, grown.newer, told)
         return found
 
 
@@ -152,9 +155,10 @@ def _record(item: Judged, batches: frozenset[int]) -> AlertRecord:
 class CombinationWriter:
     """Writes what a T1 of its own made."""
 
-    def __init__(self, store: Store, survey: str, run: RunInfo) -> None:
+    def __init__(self, store: Store, instrument: Instrument, run: RunInfo) -> None:
         self._store = store
-        self._survey = store.survey(survey)
+        self._instrument = instrument
+        self._survey = store.survey(instrument.survey)
         self._run = run
 
     def write(self, made: tuple[list[AlertRecord], Combination]) -> Tally:
@@ -164,8 +168,8 @@ class CombinationWriter:
     def _write(self, made: tuple[list[AlertRecord], Combination]) -> Tally:
         alerts, found = made
         tally = Tally()
-        tally.counts.update(write_combination(self._survey, found, dict(self._run.meta())))
-        self._survey.ledger.set_states(found.alert_states)
+        tally.counts.update(write_combination(self._survey, self._instrument, found, dict(self._run.meta())))
+        self._survey.ledger.set_states(found.outcomes)
         self._store.batches.journaled()
         for alert in alerts:
             for channel in alert.channel:

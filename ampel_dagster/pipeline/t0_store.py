@@ -11,6 +11,7 @@ from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.model.ids import hash_json
 from ampel_dagster.pipeline.t0_ingest import Bad, Ingestion, Judged, Selection
 from ampel_dagster.pipeline.tally import Tally
+from ampel_dagster.storage.ledger import Outcome
 from ampel_dagster.storage.records import quarantine_document
 from ampel_dagster.storage.stocks import Seen, Sighting
 
@@ -39,7 +40,7 @@ def store_stocks(
 def store_alerts(
     ingestion: Ingestion,
     selection: Selection,
-    states: Mapping[int, Mapping[str, int]],
+    outcomes: Mapping[int, Outcome],
     meta: Meta,
     tally: Tally,
 ) -> None:
@@ -54,7 +55,7 @@ def store_alerts(
         alert = item.alert
         there = item.prior is not None and bool(item.prior.channel)
         if item.channels:
-            document = _alert_document(item, states.get(alert.id, {}), meta)
+            document = _alert_document(item, outcomes.get(alert.id), meta)
             (merged if there else accepted).append(document)
             if item.prior is not None:
                 moved.append(alert.id)  # also of one that is there: a crash may have come between the two
@@ -72,7 +73,7 @@ def store_alerts(
         ledger.add_verdicts(verdicts, accepted=accepted_before)
 
 
-def _alert_document(item: Judged, states: Mapping[str, int], meta: Meta) -> dict[str, Any]:
+def _alert_document(item: Judged, outcome: Outcome | None, meta: Meta) -> dict[str, Any]:
     alert = item.alert
     document: dict[str, Any] = {
         "_id": alert.id,
@@ -86,8 +87,10 @@ def _alert_document(item: Judged, states: Mapping[str, int], meta: Meta) -> dict
         "source": alert.packet.place,
         "meta": meta,
     }
-    if states:
-        document["state"] = dict(states)
+    if outcome and outcome.state:
+        document["state"] = dict(outcome.state)
+    if outcome and outcome.left_out:
+        document["left_out"] = outcome.left_out
     if item.richer:
         document["enriched"] = meta
     return document

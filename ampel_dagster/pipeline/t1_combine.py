@@ -7,21 +7,17 @@ however the work is cut into batches. A point that comes late gives later alerts
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from ampel_dagster.instruments.base import Instrument
-from ampel_dagster.model.codes import DocumentCode
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.ids import hash_ints, state_link
 from ampel_dagster.model.stock import State
-from ampel_dagster.storage.ledger import AlertRecord
+from ampel_dagster.storage.ledger import AlertRecord, Outcome
 from ampel_dagster.storage.points import PointRow
 from ampel_dagster.storage.store import SurveyStore
 from ampel_dagster.units.base import PointUnit
-from ampel_dagster.units.bound import ChannelRules, Product, in_order
+from ampel_dagster.units.bound import ChannelRules, Product, StateValue, in_order
 
-Meta = Mapping[str, Any]
-V = TypeVar("V", str, int)
 #: A point as it is stored, or as a packet tells it.
 Row = PointRow | DataPoint
 
@@ -36,6 +32,8 @@ class StateDraft:
     jd: float
     channels: set[str] = field(default_factory=set)
     alerts: set[int] = field(default_factory=set)
+    #: What its channels want to have computed on it.
+    values: set[StateValue] = field(default_factory=set)
 
 
 @dataclass
@@ -58,8 +56,8 @@ class Combination:
 
     states: dict[int, StateDraft] = field(default_factory=dict)
     tickets: dict[int, TicketDraft] = field(default_factory=dict)
-    #: Links by alert and view.
-    alert_states: dict[int, dict[str, int]] = field(default_factory=dict)
+    #: What became of each alert.
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
     #: Channels that points of the states lack, by point.
     point_channels: dict[int, set[str]] = field(default_factory=dict)
     #: Stocks with new alerts by channel, whose stock products are to be computed anew.
@@ -70,7 +68,7 @@ class Combiner:
     """Makes states and tickets by the rules of some channels."""
 
     def __init__(self, instrument: Instrument, rules: Sequence[ChannelRules]) -> None:
-        self._instrument = instrument
+        self.instrument = instrument
         self._rules = {r.channel: r for r in rules}
         self._products = {
             r.channel: [(request, product) for request in r.requests for product in in_order(request.product)]
@@ -132,9 +130,10 @@ class Combiner:
         alert: AlertRecord,
         before: Mapping[str, tuple[int, ...]],
         newer: Sequence[DataPoint],
+        told: Sequence[DataPoint],
     ) -> None:
-        """States of an alert that adds newer points to the states `before`, by view."""
-        self._state(found, alert, newer, before)
+        """States of an alert that adds newer points to the states `before`, by view; `told`: its packet's points."""
+        self._state(found, alert, newer, before, told)
 
     def _state(
         self,
@@ -142,18 +141,24 @@ class Combiner:
         alert: AlertRecord,
         visible: Sequence[Row],
         before: Mapping[str, tuple[int, ...]] | None = None,
+        told: Sequence[Row] = (),
     ) -> None:
         links: dict[str, tuple[int, Sequence[Row]]] = {}
+        left_out: dict[str, Mapping[str, list[int]]] = {}
         for channel, code in alert.channel.items():
             rules = self._rules.get(channel)
             if rules is None:
                 continue
             if rules.view not in links:
                 links[rules.view] = self._join(found, alert, rules, visible, before[rules.view] if before else ())
+                missing = set(alert.dps).difference(found.states[links[rules.view][0]].dps)
+                if missing:
+                    left_out[rules.view] = self._left_out(alert, rules, missing, told or visible)
             link, rows = links[rules.view]
             state = found.states[link]
             state.channels.add(channel)
             state.alerts.add(alert.id)
+            state.values.update(rules.values)
             for row in rows:
                 # A packet's own points were written for all channels that may see them.
                 if isinstance(row, PointRow) and channel not in row.channel:
@@ -161,7 +166,7 @@ class Combiner:
             self._tickets(found, alert, channel, code, link, rows)
             if rules.combiner.retro:
                 self._earlier(found, alert, rules, code, rows)
-        found.alert_states[alert.id] = {view: link for view, (link, _) in links.items()}
+        found.outcomes[alert.id] = Outcome({view: link for view, (link, _) in links.items()}, left_out)
 
     def _join(
         self,
@@ -182,6 +187,24 @@ class Combiner:
             found.states[link] = StateDraft(alert.stock, dps, alert.night, jd)
         return link, [row for row in mine if row.id in ids]
 
+    def _left_out(
+        self, alert: AlertRecord, rules: ChannelRules, missing: set[int], told: Sequence[Row]
+    ) -> dict[str, list[int]]:
+        """Points of the alert's packet that its state does not hold, by the reason.
+
+        A point that is not stored is one that none of the channels may see.
+        """
+        found: dict[str, list[int]] = {}
+        rows = {row.id: row for row in told if row.id in missing}
+        for id_ in sorted(missing):
+            row = rows.get(id_)
+            if row is None or not self._may_see(rules, row.tag):
+                reason = "data_rights"
+            else:
+                reason = "later" if row.jd > alert.jd else rules.combiner.reason(row.kind)
+            found.setdefault(reason, []).append(id_)
+        return found
+
     def _earlier(
         self, found: Combination, alert: AlertRecord, rules: ChannelRules, code: int, rows: Sequence[Row]
     ) -> None:
@@ -191,6 +214,7 @@ class Combiner:
             state = found.states[link]
             state.channels.add(rules.channel)
             state.alerts.add(alert.id)
+            state.values.update(rules.values)
             self._tickets(found, alert, rules.channel, code, link, then)
 
     def retake(
@@ -201,19 +225,21 @@ class Combiner:
         for channel, code in alert.channel.items():
             rules = self._rules.get(channel)
             state = states.get(alert.state.get(rules.view, 0)) if rules else None
-            if state is None:
+            if rules is None or state is None:
                 continue
             draft = StateDraft(state.stock, state.dps, state.night, alert.jd)
-            found.states.setdefault(state.link, draft).channels.add(channel)
+            draft = found.states.setdefault(state.link, draft)
+            draft.channels.add(channel)
+            draft.values.update(rules.values)
             mine = [by_id[id_] for id_ in state.dps if id_ in by_id]
             self._tickets(found, alert, channel, code, state.link, mine, renew=False)
-            if rules is not None and rules.combiner.retro:
+            if rules.combiner.retro:
                 self._earlier(found, alert, rules, code, mine)
 
     def _may_see(self, rules: ChannelRules, tag: tuple[str, ...]) -> bool:
         key = (rules.view, tag)
         if key not in self._covers:
-            self._covers[key] = self._instrument.covers(rules.access, tag)
+            self._covers[key] = self.instrument.covers(rules.access, tag)
         return self._covers[key]
 
     def _tickets(
@@ -281,90 +307,6 @@ def late_alerts(
     return survey.ledger.later_alerts(concerned)
 
 
-def write_combination(survey: SurveyStore, found: Combination, meta: Meta) -> dict[str, int]:
-    """Write states and tickets; return how many are new."""
-    survey.points.add_channels(_grouped(found.point_channels))
-    new_states = _write_states(survey, found, meta)
-    new_tickets = _write_tickets(survey, found, meta)
-    return {"t1": new_states, "t2": new_tickets}
-
-
-def _write_states(survey: SurveyStore, found: Combination, meta: Meta) -> int:
-    there = survey.states.known(found.states)
-    new = [_state_document(link, s, meta) for link, s in found.states.items() if link not in there]
-    duplicates = survey.states.insert(new)
-    there |= survey.states.known(duplicates) if duplicates else {}
-    channels = {link: found.states[link].channels - had for link, (had, _) in there.items()}
-    alerts = {link: found.states[link].alerts - had for link, (_, had) in there.items()}
-    survey.states.add_channels(_grouped({link: more for link, more in channels.items() if more}))
-    survey.states.add_alerts(_grouped({link: more for link, more in alerts.items() if more}))
-    return len(new) - len(duplicates)
-
-
-def _write_tickets(survey: SurveyStore, found: Combination, meta: Meta) -> int:
-    tickets = survey.tickets
-    # In this order: a ticket that becomes a result between the two is seen.
-    there = tickets.known(found.tickets)
-    there |= survey.results.known([id_ for id_ in found.tickets if id_ not in there])
-    new = [_ticket_document(id_, t, meta) for id_, t in found.tickets.items() if id_ not in there]
-    duplicates = tickets.insert(new)
-    renewed = [id_ for id_ in there if id_ in found.renewed]
-    there |= tickets.known(duplicates) if duplicates else {}
-    channels = {id_: found.tickets[id_].channels - had for id_, (had, _) in there.items()}
-    tickets.add_channels(_grouped({id_: c for id_, c in channels.items() if c}))
-    members = {
-        id_: found.tickets[id_].members - had
-        for id_, (_, had) in there.items()
-        if not found.tickets[id_].product.of_state
-    }
-    tickets.add_members(_grouped({id_: m for id_, m in members.items() if m}))
-    if renewed:
-        # Whoever is at it has read the stock as it was before. What keeps killing workers stays given up.
-        tickets.take_back(renewed)
-        tickets.request_rerun({"_id": {"$in": renewed}, "code": {"$ne": DocumentCode.TOO_MANY_TRIALS.value}})
-    return len(new) - len(duplicates)
-
-
-def _grouped(values: Mapping[int, set[V]]) -> dict[tuple[V, ...], list[int]]:
-    grouped: dict[tuple[V, ...], list[int]] = {}
-    for id_, found in values.items():
-        grouped.setdefault(tuple(sorted(found)), []).append(id_)
-    return grouped
-
-
-def _state_document(link: int, state: StateDraft, meta: Meta) -> dict[str, Any]:
-    return {
-        "_id": link,
-        "stock": state.stock,
-        "dps": list(state.dps),
-        "alerts": sorted(state.alerts),
-        "channel": sorted(state.channels),
-        "night": state.night,
-        "jd": state.jd,
-        "meta": meta,
-    }
-
-
-def _ticket_document(id_: int, ticket: TicketDraft, meta: Meta) -> dict[str, Any]:
-    product = ticket.product
-    document: dict[str, Any] = {
-        "_id": id_,
-        "product": product.name,
-        "product_id": product.id,
-        "stock": ticket.stock,
-        "input": ticket.input,
-        "channel": sorted(ticket.channels),
-        "code": DocumentCode.NEW.value,
-        "attempts": 0,
-        "meta": meta,
-    }
-    if product.of_state:
-        document |= {"link": ticket.link, "night": ticket.night}
-    else:
-        document["member"] = sorted(ticket.members)
-    return document
-
-
 def combine_stored(
     survey: SurveyStore,
     instrument: Instrument,
@@ -382,7 +324,7 @@ def combine_stored(
         rows = survey.points.rows_of_stocks(sorted({alert.stock for alert in chunk}))
         lacking = [a for a in chunk if any(views[c] not in a.state for c in a.channel if c in views)]
         found = combiner.combine(lacking, rows, late_alerts(survey, lacking, rows))
-        having = [alert for alert in chunk if alert.id not in found.alert_states]
+        having = [alert for alert in chunk if alert.id not in found.outcomes]
         states = survey.states.load({link for alert in having for link in alert.state.values()})
         for alert in having:
             combiner.retake(found, alert, states, rows)

@@ -8,7 +8,8 @@ that time all points that it could have missed are there.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ampel_dagster.pipeline.t1_combine import Combiner, write_combination
+from ampel_dagster.pipeline.t1_combine import Combiner
+from ampel_dagster.pipeline.t1_write import write_combination
 from ampel_dagster.storage.points import PointRow
 from ampel_dagster.storage.store import SurveyStore
 
@@ -29,8 +30,8 @@ def settle(survey: SurveyStore, combiner: Combiner, stocks: Sequence[int], meta:
     alerts = survey.ledger.later_alerts(dict.fromkeys(stocks, 0.0))
     # No batch is theirs: so every point is an old one, which all later alerts see.
     found = combiner.combine([alert._replace(batches=frozenset()) for alert in alerts], rows)
-    new = write_combination(survey, found, meta)
-    survey.ledger.set_states(found.alert_states)
+    new = write_combination(survey, combiner.instrument, found, meta)
+    survey.ledger.set_states(found.outcomes)
     return new
 
 

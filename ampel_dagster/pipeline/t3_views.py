@@ -4,6 +4,7 @@ Rights are enforced here and in the queries: a view holds only what carries the 
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby, islice
 from math import isfinite, nan
 from operator import attrgetter
@@ -80,6 +81,7 @@ class ViewLoader:
         states = self._survey.states.load(links, channel)
         history = self._survey.states.of_stocks(ids, channel)
         stocks = self._survey.stocks.load(ids, channel)
+        values = self._values(links)
         points = self._points(states.values())
         results = self._results(states, points)
         for alerts in with_state:
@@ -87,7 +89,16 @@ class ViewLoader:
             state, stock = states.get(last.state[view]), stocks.get(last.stock)
             if state is not None and stock is not None and state.stock == stock.id:
                 past = [(jd, link) for jd, link in history.get(stock.id, ()) if jd <= last.jd]
-                yield self._view(alerts, state, stock, points[state.link], past, results, sources[last.id])
+                seen = self._view(alerts, state, stock, points[state.link], past, results, sources[last.id])
+                yield replace(seen, t1=values.get(state.link, {})) if values else seen
+
+    def _values(self, links: Sequence[int]) -> dict[int, dict[str, Mapping[str, Any]]]:
+        """Values of states by the channel's names for them."""
+        names = {value.key: value.name for value in self._rules.values}
+        if not names:
+            return {}
+        found = self._survey.states.values(links, self._rules.channel, list(names))
+        return {link: {names[key]: body for key, body in values.items()} for link, values in found.items()}
 
     def _points(self, states: Collection[State]) -> dict[int, tuple[DataPoint, ...]]:
         """Points by state, oldest first."""

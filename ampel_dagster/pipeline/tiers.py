@@ -98,7 +98,7 @@ def combine(
     return TierOutput(
         collection=f"{name}.t1",
         items=combine_stored(survey, instrument, rules, alerts),
-        write=CombinationWriter(store, name, run).write,
+        write=CombinationWriter(store, instrument, run).write,
         facts=lambda channel, night: t1_facts(survey, instrument, channel, night),
         finish=lambda: store.steadily(lambda _: finish()),
     )

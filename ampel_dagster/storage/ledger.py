@@ -26,6 +26,15 @@ class AlertRecord(NamedTuple):
     batches: frozenset[int]
 
 
+class Outcome(NamedTuple):
+    """What T1 made of an alert, by view (combiner and data rights)."""
+
+    #: Links of its states.
+    state: Mapping[str, int]
+    #: The datapoints of its packet that a state does not hold, by the reason; no view where there are none.
+    left_out: Mapping[str, Mapping[str, Sequence[int]]] = {}
+
+
 class Prior(NamedTuple):
     """What the ledger already says about an alert."""
 
@@ -155,14 +164,11 @@ class Ledger:
         changes = {i: {f"verdict.{c}": v for c, v in found.items()} for i, found in verdicts.items()}
         update_each(collection, [UpdateOne({"_id": i}, {"$set": change}) for i, change in changes.items()])
 
-    def set_states(self, states: Mapping[int, Mapping[str, int]]) -> int:
-        """Say which state each alert led to, by view."""
+    def set_states(self, outcomes: Mapping[int, Outcome]) -> int:
+        """Say which state each alert led to, and what of its packet is not in it."""
         return update_each(
             self.alert,
-            [
-                UpdateOne({"_id": id_}, {"$set": {f"state.{view}": link for view, link in links.items()}})
-                for id_, links in states.items()
-            ],
+            [UpdateOne({"_id": id_}, _outcome(found.state, found.left_out)) for id_, found in outcomes.items()],
         )
 
     def drop(self, ids: Iterable[int]) -> None:
@@ -174,11 +180,23 @@ def _verdicts(document: Document) -> Document:
     return {f"verdict.{channel}": verdict for channel, verdict in document["verdict"].items()}
 
 
+def _by_view(field: str, found: Mapping[str, Any]) -> Document:
+    return {f"{field}.{view}": value for view, value in found.items()}
+
+
+def _outcome(state: Mapping[str, int], left_out: Mapping[str, Any]) -> dict[str, Document]:
+    """Change of an alert's states. Two runs at once may have thought for a moment that something is left out."""
+    change = {"$set": _by_view("state", state) | _by_view("left_out", left_out)}
+    nothing = {f"left_out.{view}": "" for view in state if view not in left_out}
+    return change | ({"$unset": nothing} if nothing else {})
+
+
 def _merge(document: Document) -> dict[str, Any]:
-    states = {f"state.{view}": link for view, link in document.get("state", {}).items()}
+    outcome = _outcome(document.get("state", {}), document.get("left_out", {}))
     richer = {key: document[key] for key in ("dps", "enriched")} if "enriched" in document else {}
     return {
-        "$set": _verdicts(document) | states | richer,
+        **outcome,
+        "$set": _verdicts(document) | outcome["$set"] | richer,
         "$addToSet": {"channel": {"$each": document["channel"]}},
         "$max": {"rank": document["rank"]},
     }

@@ -1,10 +1,13 @@
 """States (``t1``)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pymongo import UpdateOne
 
 from ampel_dagster.model.stock import State
 from ampel_dagster.storage.collections import Document, DocumentCollection
-from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing
+from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing, update_each
 
 
 class States:
@@ -30,6 +33,27 @@ class States:
     def add_alerts(self, additions: Additions) -> int:
         """Say that further alerts led to states that are there."""
         return add_to_sets(self.collection, "alerts", additions)
+
+    def value_versions(self, links: Iterable[int]) -> dict[int, dict[str, str]]:
+        """Of the states that are there: the version of the unit that computed each of their values, by its key."""
+        found = self.collection.find({"_id": {"$in": list(links)}}, {"computed": 1})
+        return {d["_id"]: {key: v["version"] for key, v in d.get("computed", {}).items()} for d in found}
+
+    def set_values(self, values: Mapping[int, Mapping[str, Any]]) -> int:
+        """Keep values of states that are there."""
+        return update_each(
+            self.collection,
+            [
+                UpdateOne({"_id": link}, {"$set": {f"computed.{key}": value for key, value in found.items()}})
+                for link, found in values.items()
+            ],
+        )
+
+    def values(self, links: Iterable[int], channel: str, keys: Sequence[str]) -> dict[int, dict[str, Any]]:
+        """Valid values of the states that a channel may see, by link and key."""
+        query: Document = {"_id": {"$in": list(links)}, "channel": channel}
+        found = self.collection.find(query, {f"computed.{key}": 1 for key in keys})
+        return {d["_id"]: {key: v["body"] for key, v in d.get("computed", {}).items() if v["code"] >= 0} for d in found}
 
     def load(self, links: Iterable[int], channel: str | None = None) -> dict[int, State]:
         """States by link; with a channel those that it may see."""

@@ -104,14 +104,13 @@ class T1Combiner(Unit, ABC):
         `points` are (id, kind, jd, sensor) of what the channel may see at the alert's time, in no particular order.
         """
 
+    def reason(self, kind: Kind) -> str:
+        """Why a point of this kind, which the channel may see, is not in a state: one word, kept in the ledger."""
+        return "combiner"
 
-class T2Unit(Unit, ABC):
-    """Base of the four kinds of T2 units."""
 
-    #: Names of the units whose results of the same state (or stock) this one builds upon. A property where it depends
-    #: on the configuration. A product may require more than its unit asks for: their results are in `tied` too, by the
-    #: name of the product.
-    requires: ClassVar[tuple[str, ...]] = ()
+class ValueUnit(Unit):
+    """Base of the units whose results other units and conditions look into."""
 
     def fields(self) -> Mapping[str, str] | None:
         """What a result holds, by dotted path: 'number', 'text', 'flag', 'list', or '' for any; None: not told.
@@ -120,6 +119,29 @@ class T2Unit(Unit, ABC):
         that compares a number with a text, is found when the configuration is checked.
         """
         return None
+
+
+class T1Compute(ValueUnit, ABC):
+    """T1: a value of a state, there at once with the state itself.
+
+    For what must not wait for T2, and costs next to nothing: it is computed while the alert is being stored.
+    """
+
+    @abstractmethod
+    def compute(self, light_curve: LightCurve) -> Mapping[str, Any]:
+        """Compute on the light curve of one state, which is sorted by time and may hold no detection at all.
+
+        A dict of plain values. One that raises costs the state its value, and nothing else.
+        """
+
+
+class T2Unit(ValueUnit, ABC):
+    """Base of the four kinds of T2 units."""
+
+    #: Names of the units whose results of the same state (or stock) this one builds upon. A property where it depends
+    #: on the configuration. A product may require more than its unit asks for: their results are in `tied` too, by the
+    #: name of the product.
+    requires: ClassVar[tuple[str, ...]] = ()
 
     def bind(self, catalogs: CatalogReader) -> "T2Unit":
         """The unit that reads catalogues of the database from here; called at the begin of each run.

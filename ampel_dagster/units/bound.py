@@ -8,7 +8,16 @@ from typing import Any
 from ampel_dagster.model.datapoint import Kind
 from ampel_dagster.model.ids import hash_json
 from ampel_dagster.model.selection import Condition, Inside, Select
-from ampel_dagster.units.base import AlertFilter, ReactionUnit, StateUnit, StockUnit, T1Combiner, T2Unit, Unit
+from ampel_dagster.units.base import (
+    AlertFilter,
+    ReactionUnit,
+    StateUnit,
+    StockUnit,
+    T1Combiner,
+    T1Compute,
+    T2Unit,
+    Unit,
+)
 from ampel_dagster.units.base import LightCurveUnit as _LightCurveUnit
 
 
@@ -77,6 +86,19 @@ def in_order(product: Product) -> list[Product]:
 
 
 @dataclass(frozen=True)
+class StateValue:
+    """A T1 unit that computes on each new state of a channel, under the channel's name for it."""
+
+    name: str
+    unit: T1Compute
+
+    @cached_property
+    def key(self) -> str:
+        """Where its result stands in a state, which channels with other configurations may share."""
+        return f"{self.unit.identity() & (1 << 64) - 1:016x}"
+
+
+@dataclass(frozen=True)
 class Request:
     """A channel asks for a product, for all its alerts or for those of some groups of its filter."""
 
@@ -119,6 +141,8 @@ class ChannelRules:
     reactions: tuple[str, ...] = ()
     #: What the filter must show before it judges live alerts.
     gate: Gate | None = None
+    #: What is computed on each state while it is stored.
+    values: tuple[StateValue, ...] = ()
 
     @cached_property
     def candidate_only(self) -> bool:
@@ -155,6 +179,7 @@ class ChannelRules:
         requests: tuple[Request, ...],
         reactions: tuple[str, ...] = (),
         gate: Gate | None = None,
+        values: tuple[StateValue, ...] = (),
     ) -> "ChannelRules":
         """Rules with their ids."""
         rights = sorted(access)
@@ -176,6 +201,7 @@ class ChannelRules:
             combiner_id,
             reactions,
             gate,
+            values,
         )
 
 

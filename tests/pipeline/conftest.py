@@ -283,6 +283,8 @@ class Lab(World):
 
 def _plain(document: Mapping[str, Any], left_out: Collection[str]) -> dict[str, Any]:
     found = {key: value for key, value in document.items() if key not in left_out}
+    if not found.get("left_out", True):
+        del found["left_out"]  # an empty one says what none says
     for key, value in found.items():
         if key in SETS and isinstance(value, list):
             found[key] = sorted(value)

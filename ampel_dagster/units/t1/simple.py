@@ -34,3 +34,8 @@ class SimpleCombiner(T1Combiner):
             if best.get(exposure, id_) <= id_:
                 best[exposure] = id_
         return best.values()
+
+    def reason(self, kind: Kind) -> str:
+        """Its kind, where points of it are left out; else another point of its exposure has a larger id."""
+        wanted = {"upper_limit": self.upper_limits, "forced": self.forced}
+        return "superseded" if wanted.get(kind, True) else kind
