@@ -68,4 +68,6 @@ CHAINS: tuple[tuple[Step, ...], ...] = (
 )
 
 TITLES = {step.case: step.title for chain in CHAINS for step in chain if step.case}
+#: Cases of which it is told where the time goes.
+STAGED = ("cold_bytes", "cold_bytes_5", "warm_bytes", "reject_bytes")
 LIKE = {step.case: step.like for chain in CHAINS for step in chain if step.like}

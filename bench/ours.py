@@ -16,6 +16,7 @@ from typing import Any
 
 import packets as bench_packets
 from meter import Meter
+from stages import shares, staged
 from units import T2_UNITS, CountViews, RejectAll, touch
 
 from ampel_dagster.instruments.ztf import ZTF
@@ -107,7 +108,12 @@ class Bench:
         if self._args.source == "objects":
             packets = [Packet(b"", packet.source, packet.offset, packet.member) for packet in source]
             instrument, source = Predecoded(source), packets
-        return self._meter.measure(lambda: self._ingest_packets(instrument, source))
+        if not self._args.stages:
+            return self._meter.measure(lambda: self._ingest_packets(instrument, source))
+        with staged() as found:
+            figures = self._meter.measure(lambda: self._ingest_packets(instrument, source))
+        by_stage = shares(found, figures["cpu_py_s"], figures["cpu_mongod_s"], figures["n"])
+        return {**figures, "stages": by_stage}
 
     def _source(self) -> Any:
         """Packets in memory, or a lazy way through the file."""
@@ -201,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--expect", choices=("new", "known", "rejected"), default="new", help="what all packets are")
     parser.add_argument("--unit", choices=tuple(T2_UNITS), default="ids", help="the product that is asked for")
     parser.add_argument("--sizes", type=int, nargs="+", help="numbers of alerts, for growth")
+    parser.add_argument("--stages", action="store_true", help="where the ingester's time goes, for ingest")
     parser.add_argument("--profile", type=Path, help="write what cProfile finds to this file")
     return parser
 

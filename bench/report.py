@@ -43,6 +43,23 @@ def growth_table(records: Iterable[Mapping[str, Any]]) -> Table:
     return _table("cost of the last thousand alerts before each size (ms per alert)", _growth_rows(records))
 
 
+def stages_table(records: Iterable[Mapping[str, Any]]) -> Table:
+    """CPU by stage."""
+    return _table("where the time goes (CPU, microseconds an alert)", _stage_rows(records))
+
+
+def _stage_rows(records: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    found: dict[str, list[Mapping[str, float]]] = {}
+    for record in records:
+        if record["kind"] == "stages":
+            found.setdefault(record["case"], []).append(record["stages"])
+    names = list(next(iter(found.values()))[0]) if found else []
+    middle = {case: {name: median(row[name] for row in rows) for name in names} for case, rows in found.items()}
+    head = ["stage", *(TITLES[case] for case in middle)]
+    body = [[name, *(f"{values[name]:.0f}" for values in middle.values())] for name in names]
+    return [head, *body, ["all", *(f"{sum(values.values()):.0f}" for values in middle.values())]]
+
+
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """Rows, of which the first is the head, as a table of a document."""
     head, *body = rows
@@ -120,12 +137,17 @@ def main() -> None:
     records = [json.loads(line) for line in args.file.read_text().splitlines()]
     found, growth = medians(records), [record for record in records if record["kind"] == "growth"]
     if args.markdown:
-        print(markdown(_rows(found)), *([markdown(_growth_rows(growth))] if growth else []), sep="\n\n")
+        stages = any(record["kind"] == "stages" for record in records)
+        more = ([markdown(_growth_rows(growth))] if growth else []) + (
+            [markdown(_stage_rows(records))] if stages else []
+        )
+        print(markdown(_rows(found)), *more, sep="\n\n")
         return
     console = Console(width=200)
     console.print(table(found))
     if growth:
         console.print(growth_table(growth))
+    console.print(stages_table(records))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     make bench                                          # ours alone, simulated packets
     python bench/run.py --alerts night.tar.gz --times 20 --peer
     python bench/run.py --only cold_bytes --reps 5
-    python bench/run.py --only '' --growth 1e3,1e4
+    python bench/run.py --only '' --stages --growth 1e3,1e4
 
 Every step runs in a process of its own, every chain of steps on an empty database, ours and AMPEL's in turn, so that a
 noisy machine disturbs both alike. All single figures go to a file, one line of JSON each; medians are shown.
@@ -25,11 +25,11 @@ from typing import Any
 
 import click
 import psutil
-from cases import CHAINS, TITLES, Step
+from cases import CHAINS, STAGED, TITLES, Step
 from packets import tar_path
 from peer import PREFIX, Peer
 from pymongo import MongoClient
-from report import differing, growth_table, medians, table
+from report import differing, growth_table, medians, stages_table, table
 from rich.console import Console
 from rich.progress import Progress
 
@@ -59,6 +59,19 @@ class Session:
         """Do one of our steps."""
         where = ["--uri", self.uri, "--database", _DATABASE, "--mongod-pid", str(self.mongod_pid), "--tar", str(tar)]
         return json.loads(_script("ours.py", [*arguments, *where, *(["--fresh"] if fresh else [])]))
+
+    def stages(self, rep: int) -> None:
+        """Where the time goes in T0 and T1, case by case; the clocks of the stages slow it down by some percent."""
+        for chain in CHAINS:
+            measured = [step.case for step in chain if step.case in STAGED]
+            fresh = True
+            for step in chain if measured else ():
+                if step.ours[0] == "ingest":
+                    arguments, tar = (*step.ours, "--stages"), tar_path(self.folder, step.packets)
+                    found = self.ours(arguments, tar, fresh=fresh)
+                    if step.case in measured:
+                        self.put({"kind": "stages", "case": step.case, "rep": rep, **found})
+                fresh = False
 
     def chain(self, chain: Sequence[Step], rep: int, only: Sequence[str]) -> None:
         """Do a chain of steps, ours and then the peer's."""
@@ -103,6 +116,7 @@ _RESULTS = Path(__file__).with_name("results.jsonl")
 @click.option("--reps", type=click.IntRange(1), default=3, show_default=True, help="Repetitions of each case.")
 @click.option("--only", callback=_cases, help="Cases, with commas between them; '' for none.")
 @click.option("--growth", callback=_numbers, metavar="SIZES", help="Cost per alert at these sizes, as in 1e3,1e4.")
+@click.option("--stages", is_flag=True, help="Where the time goes in T0 and T1, too.")
 @click.option("--peer/--no-peer", help="Measure AMPEL too.")
 @click.option("--peer-python", type=_FILE, envvar="AMPEL_PEER_PYTHON", help="Interpreter with AMPEL.")
 @click.option("--peer-dir", type=_FILE, envvar="AMPEL_PEER_DIR", help="Folder of AMPEL's benchmark scripts.")
@@ -114,6 +128,7 @@ def main(
     reps: int,
     only: list[str],
     growth: list[int],
+    stages: bool,
     peer: bool,
     peer_python: Path | None,
     peer_dir: Path | None,
@@ -136,6 +151,8 @@ def main(
                 for chain in chains:
                     session.chain(chain, rep, only)
                     progress.advance(task)
+            for rep in range(reps if stages else 0):
+                session.stages(rep)
             if growth:
                 sizes = ("growth", "--sizes", *map(str, growth))
                 for found in session.ours(sizes, tar_path(session.folder, "single"), fresh=True):
@@ -145,6 +162,8 @@ def main(
         console.print(table(medians(session.records)))
     if growth:
         console.print(growth_table([r for r in session.records if r["kind"] == "growth"]))
+    if stages:
+        console.print(stages_table(session.records))
     for line in differing(session.records):
         console.print(f"[red]not the same documents after {line}[/red]")
 

@@ -14,7 +14,7 @@ from signal import SIGKILL
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kill_each_write import LONG_AGO, PRODUCT, content, forked, kill_at, rules
+from kill_each_write import LONG_AGO, PRODUCT, content, emptied, forked, kill_at, rules
 
 from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.run import RunInfo
@@ -84,7 +84,7 @@ def main(uri: str, database: str, broker: str) -> None:
         expected = dump.read_text()
         different, number = [], 1
         while True:
-            forked(fresh, uri, database)
+            forked(emptied, uri, database)
             ended = forked(broken(number), uri, database)
             if ended == 0:
                 break

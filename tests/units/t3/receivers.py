@@ -1,5 +1,6 @@
 """Servers on loopback that are told things: they keep what came, and answer as a test says."""
 
+import socket
 import socketserver
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -139,7 +140,7 @@ def post_office() -> Iterator[Post]:
             if ending != "hang up":
                 self.say(ending)
             else:
-                self.connection.close()
+                self.connection.shutdown(socket.SHUT_RDWR)
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
     found.port = server.server_address[1]
