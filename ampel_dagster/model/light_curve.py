@@ -99,13 +99,25 @@ class LightCurve:
         columns: dict[str, Any] = {name: getattr(self, name) for name in COLUMNS}
         return pd.DataFrame(columns)
 
-    def flux_table(self) -> pd.DataFrame:
+    def flux_table(self, *, upper_limits: bool = False) -> pd.DataFrame:
         """Measured difference fluxes as fitting codes (sncosmo) take them: one row a detection or forced point.
 
         Columns: `time` (Julian date, UTC), `band` (survey and band, as in ``ztfg``, ``lsstr``), `flux` and `fluxerr`,
-        `zp` (31.4: fluxes are in nJy), `zpsys` (``ab``). Points without a flux or its error are left out.
+        `zp` (31.4: fluxes are in nJy), `zpsys` (``ab``), `limit` (flux of a source that would just have been seen, at
+        5 sigma; NaN where it is not known). Points without a flux or its error are left out.
+
+        With `upper_limits` also one row for each exposure that did not show the object: flux 0 with a fifth of its
+        limit as error, which is what five sigma mean where nothing else is known.
         """
-        good = self.where((self.kind != "upper_limit") & np.isfinite(self.flux_njy) & (self.flux_err_njy > 0))
+        limit_njy = 10 ** ((AB_ZERO_POINT_NJY - self.mag_limit) / 2.5)
+        seen = (self.kind != "upper_limit") & np.isfinite(self.flux_njy) & (self.flux_err_njy > 0)
+        unseen = (self.kind == "upper_limit") & np.isfinite(limit_njy)
+        if upper_limits:
+            flux, error = np.where(unseen, 0.0, self.flux_njy), np.where(unseen, limit_njy / 5, self.flux_err_njy)
+            whole, kept = replace(self, flux_njy=flux, flux_err_njy=error), seen | unseen
+        else:
+            whole, kept = self, seen
+        good = whole.where(kept)
         columns: dict[str, Any] = {
             "time": good.jd,
             "band": [f"{self.survey}{band}" for band in good.band],
@@ -113,6 +125,7 @@ class LightCurve:
             "fluxerr": good.flux_err_njy,
             "zp": np.full(len(good), AB_ZERO_POINT_NJY),
             "zpsys": ["ab"] * len(good),
+            "limit": limit_njy[kept],
         }
         return pd.DataFrame(columns)
 

@@ -263,7 +263,7 @@ def test_fluxes_of_the_real_alert(rubin) -> None:
     assert curve.mag_limit[-1] == pytest.approx(24.0757, abs=1e-4)  # of 5 x 170.12 nJy
     assert curve.ra_deg[-1] == alert.candidate["ra"]
     table = curve.flux_table()
-    assert list(table) == ["time", "band", "flux", "fluxerr", "zp", "zpsys"]
+    assert list(table) == ["time", "band", "flux", "fluxerr", "zp", "zpsys", "limit"]
     assert len(table) == 21
     assert set(table["band"]) == {"lsstg", "lsstr", "lssti", "lsstz"}
     assert set(table["zp"]) == {31.4}

@@ -24,7 +24,7 @@ def test_killed_at_each_write(mongo_uri: str, store: Store) -> None:
     assert found["writes"] > 30
 
 
-def test_stream_that_is_killed_at_every_second_write(mongo_uri: str, store: Store) -> None:
+def test_stream_that_is_killed_at_every_third_write(mongo_uri: str, store: Store) -> None:
     """Whoever listens may die: what it had planned is read as it was planned, and nothing is lost or twice there."""
     broker = Broker()
     survey = Survey(seed=3, n_objects=14)

@@ -75,7 +75,7 @@ def test_table_has_one_row_a_point(curve: LightCurve) -> None:
 def test_fluxes_for_fitting_codes(curve: LightCurve) -> None:
     """Limits have no flux; a point of which flux or error is unknown is no use."""
     table = curve.flux_table()
-    assert list(table) == ["time", "band", "flux", "fluxerr", "zp", "zpsys"]
+    assert list(table) == ["time", "band", "flux", "fluxerr", "zp", "zpsys", "limit"]
     assert table["time"].tolist() == [1.0, 3.0, 4.0]
     assert table["band"].tolist() == ["ztfr", "ztfg", "ztfr"]
     assert table["flux"].tolist() == [1.0, -2.0, 3.0]
@@ -85,6 +85,21 @@ def test_fluxes_for_fitting_codes(curve: LightCurve) -> None:
     curve.flux_err_njy[0] = NAN
     curve.flux_njy[2] = NAN
     assert curve.flux_table()["time"].tolist() == [4.0]
+
+
+def test_upper_limits_in_the_flux_table() -> None:
+    """A limit of 28.9 mag is 10 nJy at five sigma: nothing, with an error of 2 nJy."""
+    seen = (1, 2.5, "detection", "r", 26.4, 0.1, 28.9, 100.0, 9.2, True, 150.0, 20.0)
+    unseen = (2, 1.5, "upper_limit", "g", NAN, NAN, 28.9, NAN, NAN, True, NAN, NAN)
+    without_depth = (3, 3.5, "upper_limit", "g", NAN, NAN, NAN, NAN, NAN, True, NAN, NAN)
+    curve = LightCurve.from_rows("ztf", 7, "ZTF18aaaaaaa", [unseen, seen, without_depth])
+    table = curve.flux_table(upper_limits=True)
+    assert table["time"].tolist() == [1.5, 2.5]
+    assert table["flux"].tolist() == [0.0, 100.0]
+    assert table["fluxerr"].tolist() == pytest.approx([2.0, 9.2])
+    assert table["limit"].tolist() == pytest.approx([10.0, 10.0])
+    assert curve.flux_table()["time"].tolist() == [2.5]
+    assert curve.flux_njy[0] != 0  # the curve itself is as it was
 
 
 def test_rows_become_columns() -> None:

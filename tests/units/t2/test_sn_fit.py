@@ -1,6 +1,7 @@
 """A supernova model that is fitted: what was put in is found again."""
 
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,19 @@ def test_supernova_ia_is_found_again(models: Path, ebv: float) -> None:
     assert found.body["chisq_per_dof"] == pytest.approx(1, abs=0.5)
     assert (found.body["z"], found.body["z_source"], found.body["vparams"]) == (0.05, "fixed", ["t0", "x0", "x1", "c"])
     assert np.array(found.body["covariance"]).shape == (4, 4)
+
+
+def test_another_survey_needs_its_bands_and_nothing_else(models: Path) -> None:
+    """The same light through the same glass, sent by Rubin."""
+    curve, true = made(models)
+    rubin = replace(curve, survey="lsst")
+    unit = SNFit(model_folder="salt3", redshift=0.05, bands={f"lsst{b[3:]}": file for b, file in BANDS.items()})
+    found = unit.prepare(models).process(rubin, {})  # type: ignore[attr-defined]
+    assert found.body["parameters"] == fit(models).process(curve, {}).body["parameters"]
+    assert all(
+        abs(found.body["parameters"][key] - value) < 4 * found.body["errors"][key] for key, value in true.items()
+    )
+    assert fit(models).process(rubin, {}).code == TOO_FEW_POINTS  # it knows ZTF's bands only
 
 
 def test_dust_that_is_forgotten_makes_it_redder(models: Path) -> None:
