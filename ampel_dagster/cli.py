@@ -17,6 +17,7 @@ from ampel_dagster.commands.catalogs import catalog
 from ampel_dagster.commands.examples import examples as _examples
 from ampel_dagster.commands.t3 import t3
 from ampel_dagster.commands.unit import unit
+from ampel_dagster.commands.viewing import view
 from ampel_dagster.model.errors import AmpelError, ConfigError, UserError
 
 P = ParamSpec("P")
@@ -385,6 +386,7 @@ def t2_reset(
 main.add_command(catalog)
 main.add_command(t3)
 main.add_command(unit)
+main.add_command(view)
 
 
 @main.command()

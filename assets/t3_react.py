@@ -1,6 +1,5 @@
 """``t3/<process>``: reactions and reports, private to their channel."""
 
-import os
 import re
 from collections import Counter
 from itertools import product
@@ -8,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from ampel_dagster.config.instance import Instance
+from ampel_dagster.config.instance import Instance, ui_url
 from ampel_dagster.config.load import Config
 from ampel_dagster.config.secrets import Secrets
 from ampel_dagster.model.run import CODE_VERSION, RunInfo
@@ -70,11 +69,6 @@ def t3_asset(config: Config, process: Process) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata={"units": units})
 
     return t3
-
-
-def ui_url() -> str:
-    """Where the Dagster UI is served, for links to runs: `AMPEL_UI_URL`, which `ampel-dagster dev` sets."""
-    return os.environ.get("AMPEL_UI_URL", "http://127.0.0.1:3000")
 
 
 def reactions(config: Config, store: Store, process: Process, run: RunInfo, channels: list[str]) -> list[Reaction]:

@@ -467,6 +467,37 @@ class TestLooking:
             assert word in told, word
         assert told == shell.ok("provenance", alert["stock"])
 
+    def test_view(self, shell, tmp_path):
+        page = tmp_path / "object.html"
+        assert shell.ok("view", "ZTF18aaaaaaa", "--channel", "BRIGHT", "--save", page) == f"{page}\n"
+        html = page.read_text()
+        (state,) = json.loads(shell.ok("states", "ZTF18aaaaaaa", "--json"))
+        assert all(text in html for text in ("<h1>ZTF18aaaaaaa</h1>", "channel BRIGHT", str(state["link"])))
+        again = tmp_path / "again.html"
+        shell.ok("view", re.search(r"stock <code>(\d+)", html)[1], "--save", again)
+        shell.ok("view", "ZTF18aaaaaaa", "--state", state["link"], "--save", again)
+        assert "<h1>ZTF18aaaaaaa</h1>" in again.read_text()
+
+    def test_view_opens_a_browser_where_there_is_a_display(self, shell, monkeypatch):
+        opened = []
+        monkeypatch.setattr("webbrowser.open", opened.append)
+        monkeypatch.setattr("ampel_dagster.commands.viewing.has_display", lambda: False)
+        path = Path(shell.ok("view", "ZTF18aaaaaaa").strip())
+        assert path.is_file()
+        assert opened == []
+        monkeypatch.setattr("ampel_dagster.commands.viewing.has_display", lambda: True)
+        shell.ok("view", "ZTF18aaaaaaa")
+        assert opened == [path.as_uri()]
+
+    def test_view_of_what_is_not_there(self, shell):
+        assert "nobody: no channel has accepted" in shell.error("view", "nobody")
+        assert "BRIGHT has accepted no alert of ZTF18aaaaaab" in shell.error(
+            "view", "ZTF18aaaaaab", "--channel", "BRIGHT"
+        )
+        assert "there is no state 5 of ZTF18aaaaaaa for" in shell.error("view", "ZTF18aaaaaaa", "--state", "5")
+        assert "no channel is called 'NONE'" in shell.error("view", "ZTF18aaaaaaa", "--channel", "NONE")
+        assert "no page of ZTF18aaaaaaa" in shell.error("view", "ZTF18aaaaaaa", "--save", shell.folder)
+
     def test_states(self, shell):
         (state,) = json.loads(shell.ok("states", "ZTF18aaaaaaa", "--json"))
         assert (state["channel"], state["kinds"], state["left_out"]) == (["ALL", "BRIGHT", "C"], {"detection": 1}, {})

@@ -30,6 +30,11 @@ class Instance:
         return (self.folder / Path(relative).expanduser()).resolve()
 
 
+def ui_url(env: Mapping[str, str] = os.environ) -> str:
+    """Where the Dagster UI is served, for links to runs: `AMPEL_UI_URL`, which `ampel-dagster dev` sets."""
+    return env.get("AMPEL_UI_URL", "http://127.0.0.1:3000")
+
+
 def locate(env: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Instance:
     """The instance in force: `AMPEL_INSTANCE`, else ``./.ampel``, made from the packaged demo on first use.
 

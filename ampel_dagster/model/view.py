@@ -6,12 +6,24 @@ from datetime import datetime
 from functools import cached_property
 from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.result import T2Result
+
+
+class PastState(NamedTuple):
+    """A state of an object as its channel knows it."""
+
+    link: int
+    #: Time (Julian date) and night of the alert that led to it.
+    jd: float
+    night: str
+    n_points: int
+    #: Ids of the channel's alerts that led to it.
+    alerts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,9 @@ class TransientView:
     t2: Mapping[str, T2Result]
     build_light_curve: Callable[["TransientView"], LightCurve] = field(repr=False, compare=False)
     read_cutouts: Callable[[int], Mapping[str, bytes]] = field(repr=False, compare=False, default=lambda _: {})
+    read_history: Callable[["TransientView"], Sequence[PastState]] = field(
+        repr=False, compare=False, default=lambda _: ()
+    )
     #: Values of the state (of T1), by the channel's name for them; one that failed is not in it.
     t1: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: Times (Julian date) of the channel's first alert of this object, and of the last one of this night.
@@ -64,6 +79,11 @@ class TransientView:
     def cutouts(self) -> Mapping[str, bytes]:
         """Stamps of the last alert by name, gzipped FITS; empty where none are kept."""
         return self.read_cutouts(self.alerts[-1])
+
+    @cached_property
+    def history(self) -> Sequence[PastState]:
+        """The states of `states` with what is known of them; empty where that is not to be shown."""
+        return self.read_history(self)
 
     @property
     def age_days(self) -> float:

@@ -102,7 +102,8 @@ def restricted(view: TransientView, show: Show, instrument: Instrument) -> Trans
     )
     results = {name: result for name, result in view.t2.items() if show.t2 is None or name in show.t2}
     ra_deg, dec_deg = newest_position(instrument, points, (view.ra_deg, view.dec_deg))
-    return replace(view, points=points, t2=results, ra_deg=ra_deg, dec_deg=dec_deg)
+    # The numbers of points of the states count what is not shown.
+    return replace(view, points=points, t2=results, ra_deg=ra_deg, dec_deg=dec_deg, read_history=lambda _: ())
 
 
 @dataclass

@@ -17,8 +17,9 @@ from ampel_dagster.model.ids import hash_ints
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.result import T2Result
 from ampel_dagster.model.stock import State, Stock
-from ampel_dagster.model.view import TransientView
+from ampel_dagster.model.view import PastState, TransientView
 from ampel_dagster.pipeline.ingest import rare_collection
+from ampel_dagster.pipeline.states import states_of_stock
 from ampel_dagster.storage.ledger import AlertRecord
 from ampel_dagster.storage.store import SurveyStore
 from ampel_dagster.units.base import PointUnit
@@ -53,6 +54,25 @@ def alert_chunks(
     wanted = (alerts for alerts in grouped if only is None or alerts[-1].stock in only)
     while chunk := list(islice(wanted, CHUNK)):
         yield chunk
+
+
+def view_of_stock(
+    survey: SurveyStore, instrument: Instrument, rules: ChannelRules, stock: int, link: int | None = None
+) -> TransientView | None:
+    """One object as the channel saw it last, or in one of its states; None where the channel has no such thing."""
+    own = survey.ledger.of_channel(stock, rules.channel)
+    if link is None:
+        ending = [alert for alert in own if rules.view in alert.state]
+    else:
+        # An alert may have got a newer state since; it is asked what it was.
+        lines = states_of_stock(survey, stock, rules.channel)
+        led = {id_ for state in lines if state.link == link for id_ in state.alerts}
+        ending = [alert._replace(state={**alert.state, rules.view: link}) for alert in own if alert.id in led]
+    if not ending:
+        return None
+    last = ending[-1]
+    before = [alert for alert in own if alert.night == last.night and (alert.jd, alert.id) < (last.jd, last.id)]
+    return next(iter(ViewLoader(survey, instrument, rules, last.night).load([[*before, last]])), None)
 
 
 class ViewLoader:
@@ -148,6 +168,7 @@ class ViewLoader:
             t2=found,
             build_light_curve=self._light_curve,
             read_cutouts=self._stamps_of({alert.id for alert in alerts}),
+            read_history=self._history,
         )
 
     def _stamps_of(self, mine: Collection[int]) -> Callable[[int], Mapping[str, bytes]]:
@@ -157,6 +178,10 @@ class ViewLoader:
 
     def _light_curve(self, view: TransientView) -> LightCurve:
         return self._instrument.light_curve(view.stock, view.points)
+
+    def _history(self, view: TransientView) -> list[PastState]:
+        found = states_of_stock(self._survey, view.stock, self._rules.channel)
+        return [PastState(s.link, s.jd, s.night, s.n_points, s.alerts) for s in found if s.link in view.states]
 
     def _sources(self, alerts: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Where the alerts among these were read that the channel accepted, by id."""

@@ -136,6 +136,11 @@ class Ledger:
         """Ledger documents of one stock, oldest first."""
         return list(self.alert.find({"stock": stock}).sort([("jd", 1), ("_id", 1)]))
 
+    def of_channel(self, stock: int, channel: str) -> list[AlertRecord]:
+        """Alerts of one stock that a channel accepted, oldest first."""
+        found = self.alert.find({"stock": stock, "channel": channel})
+        return [_record(d) for d in found.sort([("jd", 1), ("_id", 1)])]
+
     def write_accepted(self, documents: Sequence[Document]) -> int:
         """Insert alerts that were accepted, or add their verdicts to those that are there; return how many are new."""
         duplicates = insert_missing(self.alert, documents)

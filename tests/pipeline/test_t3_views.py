@@ -11,6 +11,7 @@ from ampel_dagster.model.selection import Select, Tags
 from ampel_dagster.model.stock import Stock
 from ampel_dagster.model.view import TransientView
 from ampel_dagster.pipeline.t3_react import react_to_night
+from ampel_dagster.pipeline.t3_views import view_of_stock
 from ampel_dagster.testing import make_detection, make_limit
 from ampel_dagster.units.base import PointUnit, StockUnit, T2Return, Tied
 from ampel_dagster.units.bound import Process, Product
@@ -27,7 +28,7 @@ def names(views: list[TransientView]) -> list[str]:
 def everything(view: TransientView) -> str:
     """All that can be read of a view, as text."""
     found = [repr(getattr(view, field.name)) for field in fields(view)]
-    return " ".join([*found, repr(view.light_curve), repr(view.cutouts)])
+    return " ".join([*found, repr(view.light_curve), repr(view.cutouts), repr(view.history)])
 
 
 # --- as of the night
@@ -71,6 +72,31 @@ def test_view_is_of_the_last_alert_of_the_night(world: Any) -> None:
     assert first.light_curve.mag == pytest.approx([18.0, 17.0])
     assert len(first.states) == 2
     assert first.link == first.states[-1]
+
+
+def test_one_object_as_its_channel_saw_it_last_or_in_a_state(world: Any) -> None:
+    rules, other = world.rules("A"), world.rules("B")
+    world.ingest(rules, world.star(0, mag=18.0, candid=11), world.star(0, world.jd(0.1), mag=17.5, candid=12))
+    world.ingest([rules, other], world.star(0, world.jd(1), mag=17.0, candid=13))
+    stock = world.views(rules, NIGHT)[0].stock
+
+    def look(*which: Any) -> TransientView | None:
+        return view_of_stock(world.ztf, world.instrument, *which)
+
+    last = look(rules, stock)
+    assert last == world.views(rules, NEXT)[0]
+    assert [(s.n_points, s.alerts, s.night) for s in last.history] == [
+        (1, (11,), NIGHT),
+        (2, (12,), NIGHT),
+        (3, (13,), NEXT),
+    ]
+    first = look(rules, stock, last.states[0])
+    assert (first.night, first.alerts, len(first.points), len(first.history)) == (NIGHT, (11,), 1, 1)
+    # The other channel took the last alert alone; the states before are none of its business.
+    (mine,) = look(other, stock).history
+    assert (mine.alerts, mine.link) == ((13,), look(other, stock).link)
+    assert look(other, stock, last.states[0]) is None
+    assert look(world.rules("C"), stock) is None
 
 
 def test_stamps_are_those_of_the_last_alert(world: Any) -> None:

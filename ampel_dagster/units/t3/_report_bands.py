@@ -59,6 +59,11 @@ def marker_svg(style: Style | None = None, marker: str = "o", *, hollow: bool = 
     return f'<svg class="sign" viewBox="-5 -5 10 10" aria-hidden="true"><path {looks}{turn} d="{shape}"/></svg>'
 
 
+def marker_path(style: Style) -> str:
+    """Outline of a band's marker around (0, 0), some 8 units wide."""
+    return _SHAPES[style.marker]
+
+
 def variables(colors: Sequence[str]) -> str:
     """CSS variables of the band colours."""
     return ";".join(f"--band-{index}:{color}" for index, color in enumerate(colors))

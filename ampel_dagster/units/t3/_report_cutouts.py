@@ -6,10 +6,13 @@ import warnings
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ampel_dagster.model.view import TransientView
+from ampel_dagster.units.t3._report_finder import finder_svg, place_of
 from ampel_dagster.units.t3._report_text import esc
 
 _ORDER = ("science", "template", "difference")
@@ -19,6 +22,24 @@ _MAX_SIDE = 1024
 _GZIP = b"\x1f\x8b"
 #: Where asinh turns from linear to logarithmic, in units of the range that is shown.
 _SOFTENING = 0.1
+
+
+def finder_figure(data: bytes, view: TransientView) -> str:
+    """The science stamp, large, with the object marked; empty where it cannot be read or is cut off."""
+    try:
+        pixels, header = _image(data)
+        place = place_of(header, pixels.shape, view.ra_deg, view.dec_deg, view.survey)
+        if place is None:
+            return ""
+        svg = finder_svg(_base64(pixels), pixels.shape, place, view.name)
+    except Exception:  # noqa: BLE001 - as below; the stamps themselves say that they are not readable
+        return ""
+    turned = "" if place.north else "; the packet does not say where north is"
+    return f"<figure>{svg}<figcaption>finder: science stamp{turned}</figcaption></figure>"
+
+
+def _base64(pixels: NDArray[np.float64], *, signed: bool = False) -> str:
+    return b64encode(png(stretch(pixels, signed=signed))).decode()
 
 
 def cutout_figures(cutouts: Mapping[str, bytes]) -> str:
@@ -32,7 +53,7 @@ def _figure(name: str, data: bytes) -> str:
     label = esc(name)
     try:
         pixels = read_stamp(data)
-        image = b64encode(png(stretch(pixels, signed=name == "difference"))).decode()
+        image = _base64(pixels, signed=name == "difference")
     except Exception:  # noqa: BLE001 - bytes from outside: whatever astropy says of them, the page must be written
         return f'<figure><div class="unreadable">not readable</div><figcaption>{label}</figcaption></figure>'
     height, width = pixels.shape
@@ -45,6 +66,11 @@ def _figure(name: str, data: bytes) -> str:
 
 def read_stamp(data: bytes) -> NDArray[np.float64]:
     """Pixels of the first image of a FITS file, gzipped or not. Raises whatever is wrong with it."""
+    return _image(data)[0]
+
+
+def _image(data: bytes) -> tuple[NDArray[np.float64], Any]:
+    """The pixels and their header."""
     if data[:2] == _GZIP:
         unpacker = zlib.decompressobj(wbits=31)
         data = unpacker.decompress(data, _MAX_BYTES)
@@ -56,19 +82,19 @@ def read_stamp(data: bytes) -> NDArray[np.float64]:
     with warnings.catch_warnings():
         # ZTF's headers are not quite what the standard asks for; astropy would say so three times an object.
         warnings.simplefilter("ignore")
-        image = _first_image(data)
+        image, header = _first_image(data)
     if not 0 < max(image.shape) <= _MAX_SIDE or not np.isfinite(image).any():
         raise ValueError(f"nothing to see in {image.shape} pixels")
-    return image
+    return image, header
 
 
-def _first_image(data: bytes) -> NDArray[np.float64]:
+def _first_image(data: bytes) -> tuple[NDArray[np.float64], Any]:
     from astropy.io import fits  # here: takes a third of a second, and most reports hold no stamps
 
     # A compressed image may claim to be of any size; as a table it has no two dimensions and is passed over.
     with fits.open(io.BytesIO(data), memmap=False, disable_image_compression=True) as units:
-        pixels = next(unit.data for unit in units if unit.data is not None and unit.data.ndim == 2)
-        return np.array(pixels, dtype=np.float64)
+        unit = next(unit for unit in units if unit.data is not None and unit.data.ndim == 2)
+        return np.array(unit.data, dtype=np.float64), unit.header
 
 
 def stretch(pixels: NDArray[np.float64], *, signed: bool) -> NDArray[np.uint8]:

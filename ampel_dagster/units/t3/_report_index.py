@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from itertools import zip_longest
+from math import inf, isfinite
 
 from ampel_dagster.model.view import ReactionContext, TransientView
-from ampel_dagster.units.t3._report_facts import Facts, Measured
+from ampel_dagster.units.t3._report_facts import Measured, facts_of
 from ampel_dagster.units.t3._report_sparkline import sparkline
 from ampel_dagster.units.t3._report_style import page
 from ampel_dagster.units.t3._report_text import (
@@ -15,9 +16,9 @@ from ampel_dagster.units.t3._report_text import (
     date,
     days,
     esc,
-    head_cell,
     magnitude,
     run_link,
+    sort_button,
     table,
     terms,
     timestamp,
@@ -38,39 +39,74 @@ _SORTED_BY = "Last detection"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One object of the report."""
+class Row:
+    """What the index keeps of an object; its view need not stay in memory."""
 
-    view: TransientView
-    facts: Facts
-    #: Its page, relative to the index; None where no page is made.
-    file: str | None
+    #: Which of the views it is.
+    place: int
+    name: str
+    stock: int
+    #: Time (Julian date) of its last detection; -inf without one.
+    latest_jd: float
+    #: Where it is, and the cells after its name, as HTML.
+    position: str
+    cells: str
+
+    def newest_first(self) -> tuple[float, str, int]:
+        """Key to sort by."""
+        return (-self.latest_jd, self.name, self.stock)
 
 
-def index_page(entries: Sequence[Entry], context: ReactionContext, columns: Sequence[str], title: str | None) -> str:
-    """The page as HTML; `entries` are sorted by last detection, newest first."""
+def index_page(
+    rows: Sequence[Row],
+    files: Sequence[str],
+    context: ReactionContext,
+    columns: Sequence[str],
+    title: str | None,
+    depth: int = 0,
+) -> str:
+    """The page as HTML.
+
+    `rows` are sorted by last detection, newest first; `files` are the pages of the first of them, relative to the
+    index. `depth`: how many folders above there is the page of all nights; 0: there is none.
+    """
     heading = title or f"Channel {context.channel}, night {context.night}"
     ui_run = run_link(context.run, context.ui_url)
     about = (
         f"Channel <b>{esc(context.channel)}</b> · night <b>{esc(context.night)}</b> · "
         f"process <b>{esc(context.process)}</b> · run {ui_run} · written {timestamp(context.now)}"
     )
-    head = f'<h1>{esc(heading)}</h1>\n<p class="muted">{about}</p>{_counts(entries, context.selection)}'
-    return page(heading, f"<header>{head}</header>\n<main>{_table(entries, columns)}</main>")
+    head = f'{_links(context, depth)}<h1>{esc(heading)}</h1>\n<p class="muted">{about}</p>'
+    head += _counts(len(rows), context.selection)
+    return page(heading, f"<header>{head}</header>\n<main>{_table(rows, files, columns)}</main>")
 
 
-def _counts(entries: Sequence[Entry], selection: Mapping[str, int]) -> str:
-    pairs = [("objects in this report", f"{len(entries):,}")]
+def _links(context: ReactionContext, depth: int) -> str:
+    if not depth:
+        return ""
+    up = "../" * depth
+    nights = f'<a href="{up}index.html">All nights of {esc(context.channel)}</a>'
+    channels = f'<a href="{up}../index.html">All channels of {esc(context.process)}</a>'
+    return f'<nav aria-label="Reports">{nights}{channels}</nav>'
+
+
+def _counts(objects: int, selection: Mapping[str, int]) -> str:
+    pairs = [("objects in this report", f"{objects:,}")]
     pairs += [(esc(word.replace("_", " ")), f"{count:,}") for word, count in selection.items()]
     return terms(pairs, "facts")
 
 
-def _table(entries: Sequence[Entry], columns: Sequence[str]) -> str:
-    if not entries:
+def _table(rows: Sequence[Row], files: Sequence[str], columns: Sequence[str]) -> str:
+    if not rows:
         return "<p>No object was selected.</p>"
     heads = [_head(name) for name in _HEADS] + [_head(path) for path in columns]
-    rows = [_row(entry, columns) for entry in entries]
-    return _note(entries) + table(heads, rows, "sortable")
+    lines = (_line(row, file) for row, file in zip_longest(rows, files))
+    return _note(len(rows), len(files)) + table(heads, lines, "sortable", label="Objects")
+
+
+def _line(row: Row, file: str | None) -> tuple[str, str]:
+    name = f'<a href="{esc(file)}">{esc(row.name)}</a>' if file else esc(row.name)
+    return cell(f"{name}{row.position}", row.name, "name"), row.cells
 
 
 def _head(name: str) -> str:
@@ -78,32 +114,28 @@ def _head(name: str) -> str:
     *before, last = name.split(".") if name not in _HEADS else [name]
     above = f"<small>{breakable('.'.join(before))}.</small>" if before else ""
     sorted_now = ' aria-sort="descending"' if name == _SORTED_BY else ""
-    return head_cell(f'<button type="button">{above}{esc(last)}</button>', sorted_now)
+    return sort_button(f"{above}{esc(last)}", sorted_now)
 
 
-def _note(entries: Sequence[Entry]) -> str:
-    pages = sum(entry.file is not None for entry in entries)
+def _note(objects: int, pages: int) -> str:
     without = (
         f"<p>Pages were made for the {pages:,} objects that were detected last; "
-        f"the other {len(entries) - pages:,} are listed without a page.</p>"
+        f"the other {objects - pages:,} are listed without a page.</p>"
     )
     signs = (
-        '<p class="muted small">Click on a head to sort. Dots are detections, dashes detections fainter than the '
-        "reference, ticks upper limits; magnitudes are of the difference image.</p>"
+        '<p class="muted small">Press the head of a column to sort by it. Dots are detections, dashes detections '
+        "fainter than the reference, ticks upper limits; magnitudes are of the difference image.</p>"
     )
-    return signs if pages == len(entries) else without + signs
+    return signs if pages == objects else without + signs
 
 
-def _row(entry: Entry, columns: Sequence[str]) -> list[str]:
-    view, facts = entry.view, entry.facts
-    name = esc(view.name)
-    if entry.file:
-        name = f'<a href="{esc(entry.file)}">{name}</a>'
+def row_of(place: int, view: TransientView, columns: Sequence[str]) -> Row:
+    """What the index shows of an object."""
+    facts = facts_of(view.light_curve)
     known = isfinite(view.ra_deg) and isfinite(view.dec_deg)
-    place = f"<small>{view.ra_deg:.5f} {view.dec_deg:+.5f}</small>" if known else ""
+    position = f"<small>{view.ra_deg:.5f} {view.dec_deg:+.5f}</small>" if known else ""
     found = f"{facts.detections}" + (f"<small>{facts.negative} negative</small>" if facts.negative else "")
-    return [
-        cell(f"{name}{place}", view.name, "name"),
+    cells = [
         cell(sparkline(view.light_curve), facts.peak.mag if facts.peak else ""),
         _when(facts.first),
         _when(facts.latest),
@@ -113,6 +145,7 @@ def _row(entry: Entry, columns: Sequence[str]) -> list[str]:
         _brightness(facts.peak),
         *(_value(view, path) for path in columns),
     ]
+    return Row(place, view.name, view.stock, facts.latest.jd if facts.latest else -inf, position, "".join(cells))
 
 
 def _when(point: Measured | None) -> str:

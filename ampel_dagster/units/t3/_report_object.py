@@ -8,8 +8,9 @@ from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.result import T2Result
 from ampel_dagster.model.view import ReactionContext, TransientView
 from ampel_dagster.units.t3._report_bands import Style, band_styles, marker_svg
-from ampel_dagster.units.t3._report_cutouts import cutout_figures
+from ampel_dagster.units.t3._report_cutouts import cutout_figures, finder_figure
 from ampel_dagster.units.t3._report_facts import BandFacts, Colour, Facts
+from ampel_dagster.units.t3._report_finder import position_map
 from ampel_dagster.units.t3._report_plot import light_curve_svg
 from ampel_dagster.units.t3._report_provenance import provenance
 from ampel_dagster.units.t3._report_sky import galactic, sexagesimal, sky_links
@@ -29,6 +30,8 @@ from ampel_dagster.units.t3._report_text import (
 )
 
 _MOST_VALUES = 200
+#: Values of a result that are seen without opening the rest.
+_AT_ONCE = 16
 _MOST_POINTS = 500
 _MJD = 2400000.5
 
@@ -38,11 +41,11 @@ def object_page(
     facts: Facts,
     context: ReactionContext,
     columns: Sequence[str],
-    neighbours: tuple[str | None, str | None],
+    neighbours: tuple[str | None, str | None] | None,
     *,
     cutouts: bool,
 ) -> str:
-    """The page as HTML; `neighbours` are the files of the objects before and after it."""
+    """The page as HTML; `neighbours` are the files of the objects before and after it, None: it stands alone."""
     curve = view.light_curve
     cards = terms(_fact_cards(facts), "facts") + _highlights(view, columns)
     aside = f"<aside>{_stamps(view, cutouts)}{_bands(facts)}</aside>"
@@ -59,12 +62,14 @@ def object_page(
     return page(f"{view.name}, {context.channel} {context.night}", body)
 
 
-def _navigation(context: ReactionContext, neighbours: tuple[str | None, str | None]) -> str:
+def _navigation(context: ReactionContext, neighbours: tuple[str | None, str | None] | None) -> str:
+    if neighbours is None:
+        return f'<p class="muted">As channel {esc(context.channel)} saw it in the night {esc(context.night)}</p>'
     links = [f'<a href="../index.html">All objects of {esc(context.channel)}, {esc(context.night)}</a>']
     for file, word in zip(neighbours, ("← previous", "next →"), strict=True):
         if file:
             links.append(f'<a href="{esc(file)}">{word}</a>')
-    return f"<nav>{''.join(links)}</nav>"
+    return f'<nav aria-label="Objects">{"".join(links)}</nav>'
 
 
 def _heading(view: TransientView) -> str:
@@ -155,7 +160,10 @@ def _legend(curve: LightCurve) -> str:
 
 def _stamps(view: TransientView, wanted: bool) -> str:
     stamps = view.cutouts if wanted and view.alerts else {}
-    return cutout_figures(stamps) if stamps else ""
+    finder = finder_figure(stamps["science"], view) if "science" in stamps else ""
+    known = position_map(view.light_curve, view.ra_deg, view.dec_deg)
+    where = f'<div class="place">{finder}{known}</div>' if finder or known else ""
+    return (cutout_figures(stamps) if stamps else "") + where
 
 
 def _bands(facts: Facts) -> str:
@@ -188,17 +196,23 @@ def _results(view: TransientView) -> str:
 
 def _result(order: int, name: str, result: T2Result) -> str:
     values = list(islice(flat(result.body), _MOST_VALUES + 1))
-    rows = "\n".join(
+    rows = [
         f'<tr><th scope="row">{breakable(key)}</th><td>{value_cell(value)}</td></tr>'
         for key, value in values[:_MOST_VALUES]
-    )
+    ]
     more = f"<p>Only the first {_MOST_VALUES} values are shown.</p>" if len(values) > _MOST_VALUES else ""
-    listing = f"<table><tbody>{rows}</tbody></table>" if rows else "<p>The result is empty.</p>"
+    listing = _values(rows[:_AT_ONCE]) if rows else "<p>The result is empty.</p>"
+    if rows[_AT_ONCE:]:
+        listing += f"<details><summary>{len(rows) - _AT_ONCE} more values</summary>{_values(rows[_AT_ONCE:])}</details>"
     return (
         f'<article class="product" id="t2-{order}"><h3>{esc(name)}</h3>'
         f'<p class="muted small">{esc(result.unit)}, version {esc(result.version)} · '
         f'<a href="#provenance">where from</a></p>{listing}{more}</article>'
     )
+
+
+def _values(rows: Sequence[str]) -> str:
+    return "<table><tbody>" + "\n".join(rows) + "</tbody></table>"
 
 
 def _photometry(curve: LightCurve) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Stand for the page's text colour and hairline while matplotlib draws.
 _INK, _LINE = "#010203", "#040506"
 _MJD = 2400000.5
+#: AB magnitude of one nJy.
+_AB_NJY = 31.4
 #: From here on points are drawn as an image: thousands of SVG elements make a page slow and large.
 _MOST_ELEMENTS = 2000
 #: An error bar longer than this would flatten everything else.
@@ -79,23 +81,10 @@ def _figure(curve: LightCurve) -> "Figure":
 
 
 def _draw_magnitudes(panel: "Axes", curve: LightCurve, styles: Mapping[str, Style]) -> None:
-    raster = len(curve) > _MOST_ELEMENTS
     for band, style in styles.items():
         mine = curve.in_band(band)
         limits = mine.upper_limits
-        panel.plot(
-            limits.jd - _MJD,
-            limits.mag_limit,
-            ls="none",
-            marker="v",
-            ms=4.5,
-            mfc="none",
-            mec=style.color,
-            mew=0.8,
-            alpha=0.75,
-            gid=f"limits-{style.number}",
-            rasterized=raster,
-        )
+        _limits(panel, limits.jd, limits.mag_limit, style, "limits")
         found = mine.detections
         _points(panel, mine.of_kind("forced"), "mag", style, "forced")
         _points(panel, found.where(~found.positive), "mag", style, "negative")
@@ -109,13 +98,16 @@ def _draw_fluxes(panel: "Axes", curve: LightCurve, styles: Mapping[str, Style]) 
     micro = float(np.abs(known).max()) >= _MICRO_FROM_NJY
     scale = 1e-3 if micro else 1.0
     panel.axhline(0, color=_INK, lw=0.7, alpha=0.6)
+    limits = _limits_njy(curve)
     for band, style in styles.items():
         mine = curve.in_band(band)
+        _limits(panel, mine.upper_limits.jd, _limits_njy(mine.upper_limits) * scale, style, "limits-flux")
         mine = mine.where(np.isfinite(mine.flux_njy))
         found = mine.detections
         _points(panel, mine.of_kind("forced"), "flux", style, "forced-flux", scale)
         _points(panel, found.where(~found.positive), "flux", style, "negative-flux", scale)
         _points(panel, found.where(found.positive), "flux", style, "flux", scale)
+    panel.set_ylim(*(scale * end for end in _flux_range(curve, limits)))
     panel.set_ylabel(f"difference flux [{'µJy' if micro else 'nJy'}]")
 
 
@@ -142,6 +134,44 @@ def _points(panel: "Axes", curve: LightCurve, quantity: str, style: Style, what:
         rasterized=len(curve) > _MOST_ELEMENTS,
     )
     bars.lines[0].set_gid(f"{what}-{style.number}")
+
+
+def _limits(panel: "Axes", jd: Floats, values: Floats, style: Style, what: str) -> None:
+    """Upper limits: hollow triangles that point down, also where brighter is higher."""
+    panel.plot(
+        jd - _MJD,
+        values,
+        ls="none",
+        marker="v",
+        ms=4.5,
+        mfc="none",
+        mec=style.color,
+        mew=0.8,
+        alpha=0.75,
+        gid=f"{what}-{style.number}",
+        rasterized=len(jd) > _MOST_ELEMENTS,
+    )
+
+
+def _limits_njy(curve: LightCurve) -> Floats:
+    """Upper limits as fluxes (AB, nJy); NaN at other points."""
+    limit = np.where(curve.kind == "upper_limit", curve.mag_limit, np.nan)
+    flux: Floats = 10 ** (np.clip((_AB_NJY - limit) / 2.5, -30, 30))
+    return flux
+
+
+def _flux_range(curve: LightCurve, limits: Floats) -> tuple[float, float]:
+    """What was measured, zero, and the deep half of the limits: a cloudy night would flatten all else."""
+    bar = np.where(np.isfinite(curve.flux_err_njy), np.abs(curve.flux_err_njy), 0)
+    bar = np.minimum(bar, np.abs(curve.flux_njy))
+    known = limits[np.isfinite(limits)]
+    ends = np.concatenate(
+        (curve.flux_njy - bar, curve.flux_njy + bar, [0.0, *([np.median(known)] if len(known) else [])])
+    )
+    ends = ends[np.isfinite(ends)]
+    low, high = float(ends.min()), float(ends.max())
+    margin = 0.06 * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 def _magnitude_range(curve: LightCurve) -> tuple[float, float]:

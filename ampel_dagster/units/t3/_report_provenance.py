@@ -2,10 +2,12 @@
 
 from ampel_dagster.model.codes import code_name
 from ampel_dagster.model.result import T2Result
-from ampel_dagster.model.view import ReactionContext, TransientView
-from ampel_dagster.units.t3._report_text import NONE, cell, esc, run_link, table, terms, timestamp
+from ampel_dagster.model.view import PastState, ReactionContext, TransientView
+from ampel_dagster.units.t3._report_text import NONE, cell, date, esc, run_link, table, terms, timestamp
 
 _MOST_STATES = 100
+#: Of more states than this the list is folded.
+_MOST_OPEN = 12
 
 
 def provenance(view: TransientView, context: ReactionContext) -> str:
@@ -17,7 +19,7 @@ def provenance(view: TransientView, context: ReactionContext) -> str:
             ("Last alert read from", f"<code>{esc(view.source)}</code>, packet {view.offset}"),
             ("Stored by run", run_link(view.run, context.ui_url)),
             ("Photometry from state", f"<code>{view.link}</code>, {_points(view)}"),
-            ("This page by", f"{esc(context.process)}, run {run_link(context.run, context.ui_url)}"),
+            ("This page by", _author(context)),
         ],
         "origin",
     )
@@ -26,6 +28,12 @@ def provenance(view: TransientView, context: ReactionContext) -> str:
         '<section id="provenance"><h2>Where each number comes from</h2>'
         f"{facts}{_products(view, context)}{_states(view)}{command}</section>"
     )
+
+
+def _author(context: ReactionContext) -> str:
+    if context.run:
+        return f"{esc(context.process)}, run {run_link(context.run, context.ui_url)}"
+    return f"<code>ampel-dagster view</code>, {timestamp(context.now)}"
 
 
 def _points(view: TransientView) -> str:
@@ -76,17 +84,34 @@ def _input(result: T2Result, view: TransientView) -> str:
 
 def _states(view: TransientView) -> str:
     """The object's states so far; what a number was computed from changes with them."""
-    shown = view.states[-_MOST_STATES:]
+    known = {state.link: state for state in view.history}
+    shown = list(enumerate(view.states, start=1))[-_MOST_STATES:]
     if not shown:
         return ""
-    items = "".join(f"<li><code>{link}</code>{' <b>this page</b>' if link == view.link else ''}</li>" for link in shown)
+    rows = [_state_row(number, link, known.get(link), link == view.link) for number, link in shown]
     hidden = len(view.states) - len(shown)
     more = f"<p>{hidden} older ones are not listed.</p>" if hidden else ""
-    is_open = " open" if len(shown) <= 5 else ""
+    is_open = " open" if len(shown) <= _MOST_OPEN else ""
+    word = "state" if len(view.states) == 1 else "states"
+    heads = ("No.", "State", "When [UTC]", "Night", "Points", "Alerts")
     return (
-        f"<details{is_open}><summary>History: {len(view.states)} states of the object, oldest first</summary>"
-        f'{more}<ol start="{hidden + 1}">{items}</ol></details>'
+        f"<details{is_open}><summary>History: {len(view.states)} {word} of the object, oldest first</summary>"
+        f"{more}{table(heads, rows, label='States of the object')}</details>"
     )
+
+
+def _state_row(number: int, link: int, state: PastState | None, is_this: bool) -> list[str]:
+    name = cell(f"<code>{link}</code>{' <b>this page</b>' if is_this else ''}")
+    if state is None:
+        return [cell(str(number)), name, *[cell(NONE)] * 4]
+    return [
+        cell(str(number)),
+        name,
+        cell(date(state.jd, "%Y-%m-%d %H:%M:%S"), css="num"),
+        cell(esc(state.night), css="num"),
+        cell(str(state.n_points)),
+        cell(_codes(state.alerts) or NONE),
+    ]
 
 
 def _codes(ids: tuple[int, ...]) -> str:

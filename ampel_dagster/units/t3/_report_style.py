@@ -68,6 +68,13 @@ figure{{margin:0}}
 border:1px solid var(--line)}}
 .unreadable{{display:grid;place-items:center;color:var(--muted);font-size:.85rem;background:var(--card)}}
 figcaption{{font-size:.83rem}}
+.place{{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.8rem;margin:.8rem 0}}
+.finder,.map{{display:block;width:100%;height:auto;border:1px solid var(--line)}}
+.finder image{{image-rendering:pixelated}}.finder path{{fill:none;stroke:#000;stroke-width:2}}
+.finder path.over{{stroke:#fd0;stroke-width:.9}}
+.finder text{{font-size:5px;fill:#fd0;stroke:#000;stroke-width:.9;paint-order:stroke}}
+.map path.axes,.map circle{{fill:none;stroke:var(--line)}}.map g{{opacity:.8}}
+.map text{{font-size:11px;fill:var(--muted)}}
 .products{{columns:3 370px;column-gap:1.2rem}}
 aside th,aside td{{padding:.28rem .45rem}}aside table{{width:100%}}
 .product{{break-inside:avoid;background:var(--card);border:1px solid var(--line);border-radius:8px;

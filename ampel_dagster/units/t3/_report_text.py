@@ -135,13 +135,22 @@ def head_cell(content: str, attributes: str = "") -> str:
     return f'<th scope="col"{attributes}>{content}</th>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], css: str = "", caption: str = "") -> str:
-    """A table that scrolls sideways on a narrow screen; heads and cells are HTML, rows lack their tr."""
+def sort_button(name: str, attributes: str = "") -> str:
+    """The head of a column that the table can be sorted by; `name` is HTML."""
+    return head_cell(f'<button type="button">{name}</button>', attributes)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], css: str = "", caption: str = "", label: str = "") -> str:
+    """A table that scrolls sideways on a narrow screen; heads and cells are HTML, rows lack their tr.
+
+    `label` names the scrolling region for screen readers, by default the caption does.
+    """
     heads = "".join(title if title.startswith("<th") else head_cell(title) for title in head)
     body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    label = f"<caption>{caption}</caption>" if caption else ""
+    above = f"<caption>{caption}</caption>" if caption else ""
     return (
-        f'<div class="scroll" tabindex="0"><table{_css(css)}>{label}<thead><tr>{heads}</tr></thead>\n'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(label or caption or "Table")}">'
+        f"<table{_css(css)}>{above}<thead><tr>{heads}</tr></thead>\n"
         f"<tbody>{body}</tbody></table></div>"
     )
 

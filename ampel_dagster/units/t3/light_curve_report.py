@@ -7,12 +7,13 @@ from pathlib import Path
 from pydantic import Field
 
 from ampel_dagster.model.view import Artefact, ReactionContext, TransientView
-from ampel_dagster.units.base import Report, Unit
+from ampel_dagster.units.base import Report
 from ampel_dagster.units.t3._columns import Paths
 from ampel_dagster.units.t3._files import safe_stem, write_text
-from ampel_dagster.units.t3._report_facts import Facts, facts_of
-from ampel_dagster.units.t3._report_index import Entry, index_page
+from ampel_dagster.units.t3._report_facts import facts_of
+from ampel_dagster.units.t3._report_index import Row, index_page, row_of
 from ampel_dagster.units.t3._report_object import object_page
+from ampel_dagster.units.t3._report_overview import depth_below_channel, write_overview
 
 _OBJECTS = "objects"
 
@@ -20,7 +21,8 @@ _OBJECTS = "objects"
 class LightCurveReport(Report):
     """Write `index.html` for the channel and night, and a page an object.
 
-    A page has the light curve, stamps, T2 results, and where each number comes from.
+    A page has the light curve, a finder, stamps, T2 results, the object's states, and where each number comes from.
+    `index.html` of the channel lists its nights, that of the process its channels.
     """
 
     #: T2 results (product.field) to show in the table and on top of each object's page.
@@ -37,64 +39,59 @@ class LightCurveReport(Report):
         """The columns."""
         return self.columns
 
-    def prepare(self, folder: Path) -> Unit:
+    def prepare(self, folder: Path) -> "LightCurveReport":
         """Check that matplotlib is installed."""
         if find_spec("matplotlib") is None:
             raise ValueError("LightCurveReport needs matplotlib: pip install 'ampel-dagster[plot]'")
         return self
 
     def write(self, views: Sequence[TransientView], context: ReactionContext) -> Sequence[Artefact]:
-        """Write the pages of the objects, then the index that links to them."""
-        entries = self._entries(views)
-        with_page = [entry for entry in entries if entry.file]
-        pages = [self._write_object(position, with_page, context) for position in range(len(with_page))]
+        """Write the pages of the objects, then the index that links to them.
+
+        The views may be more than memory holds: of each only its row is kept, and for its page it is asked for again.
+        """
+        rows = sorted((row_of(n, view, self.columns) for n, view in enumerate(views)), key=Row.newest_first)
+        files = _file_names(rows[: self.max_objects])
+        written: dict[int, Artefact] = {}
+        # In the order in which the views are loaded.
+        for n in sorted(range(len(files)), key=lambda n: rows[n].place):
+            around = (files[n - 1] if n else None, files[n + 1] if n + 1 < len(files) else None)
+            view, path = views[rows[n].place], context.folder / _OBJECTS / files[n]
+            write_text(path, self._page(view, context, around))
+            written[n] = Artefact(path, view.name, 1)
         index = context.folder / "index.html"
-        write_text(index, index_page(entries, context, self.columns, self.title))
-        _remove_others(context.folder / _OBJECTS, {artefact.path for artefact in pages})
+        linked = [f"{_OBJECTS}/{file}" for file in files]
+        html = index_page(rows, linked, context, self.columns, self.title, depth_below_channel(context))
+        write_text(index, html)
+        _remove_others(context.folder / _OBJECTS, set(files))
+        write_overview(context, len(rows), len(files))
         title = self.title or f"Light curves of {context.channel}, {context.night}"
-        return [Artefact(index, title, len(entries)), *pages]
+        return [Artefact(index, title, len(rows)), *(written[n] for n in range(len(files)))]
 
-    def _entries(self, views: Sequence[TransientView]) -> list[Entry]:
-        """Newest detection first; names of the pages are unique, also where file names know no case."""
-        described = [(view, facts_of(view.light_curve)) for view in views]
-        described.sort(key=_newest_first)
-        entries: list[Entry] = []
-        taken: set[str] = set()
-        for view, facts in described:
-            file = None
-            if len(entries) < self.max_objects:
-                stem = safe_stem(view.name, view.stock)
-                while stem.lower() in taken:
-                    stem += f"-{view.stock}"
-                taken.add(stem.lower())
-                file = f"{_OBJECTS}/{stem}.html"
-            entries.append(Entry(view, facts, file))
-        return entries
+    def write_page(self, view: TransientView, context: ReactionContext, path: Path | None = None) -> Path:
+        """Write the page of one object alone, into the context's folder or as `path`; return where it is."""
+        path = path or context.folder / f"{safe_stem(view.name, view.stock)}.html"
+        write_text(path, self._page(view, context, None))
+        return path
 
-    def _write_object(self, position: int, entries: Sequence[Entry], context: ReactionContext) -> Artefact:
-        entry = entries[position]
-        path = context.folder / str(entry.file)
-        neighbours = (
-            _sibling(entries[position - 1]) if position else None,
-            _sibling(entries[position + 1]) if position + 1 < len(entries) else None,
-        )
-        html = object_page(entry.view, entry.facts, context, self.columns, neighbours, cutouts=self.cutouts)
-        write_text(path, html)
-        return Artefact(path, entry.view.name, 1)
+    def _page(self, view: TransientView, context: ReactionContext, around: tuple[str | None, str | None] | None) -> str:
+        facts = facts_of(view.light_curve)
+        return object_page(view, facts, context, self.columns, around, cutouts=self.cutouts)
 
 
-def _newest_first(described: tuple[TransientView, Facts]) -> tuple[float, str, int]:
-    view, facts = described
-    return (-facts.latest.jd if facts.latest else float("inf"), view.name, view.stock)
+def _file_names(rows: Sequence[Row]) -> list[str]:
+    """Names of the pages; unique, also where file names know no case."""
+    taken: dict[str, str] = {}
+    for row in rows:
+        stem = safe_stem(row.name, row.stock)
+        while stem.lower() in taken:
+            stem += f"-{row.stock}"
+        taken[stem.lower()] = f"{stem}.html"
+    return list(taken.values())
 
 
-def _sibling(entry: Entry) -> str:
-    """The page as another object's page links to it."""
-    return str(entry.file).removeprefix(f"{_OBJECTS}/")
-
-
-def _remove_others(folder: Path, kept: set[Path]) -> None:
+def _remove_others(folder: Path, kept: set[str]) -> None:
     """Pages of an earlier run whose objects are no longer selected would look like part of this report."""
     for path in folder.glob("*.html"):
-        if path not in kept:
+        if path.name not in kept:
             path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """A table of the selection, for spreadsheets, notebooks and other programs."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import Field
@@ -49,10 +49,15 @@ class TransientTable(Report):
 
     def frame(self, views: Sequence[TransientView]) -> pd.DataFrame:
         """The table as a DataFrame; objects without a value to sort by come last."""
-        data = {path: column([view.value(path) for view in views]) for path in self.columns}
+        # Gone through once: the views may be more than memory holds, of which only these values stay.
+        values: list[list[Any]] = [[] for _ in self.paths]
+        for view in views:
+            for found, path in zip(values, self.paths, strict=True):
+                found.append(view.value(path))
+        data = {path: column(found) for path, found in zip(self.columns, values, strict=False)}
         frame = pd.DataFrame(data, columns=list(self.columns))
         if self.sort_by is None:
             return frame
-        key = column([view.value(self.sort_by) for view in views])
+        key = column(values[-1])
         order = key.sort_values(ascending=not self.descending, kind="stable", na_position="last").index
         return frame.loc[order].reset_index(drop=True)

@@ -6,10 +6,12 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -19,8 +21,8 @@ from pydantic import ValidationError
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.result import T2Result
-from ampel_dagster.model.view import Artefact, ReactionContext, TransientView
-from ampel_dagster.units.t3 import LightCurveReport
+from ampel_dagster.model.view import Artefact, PastState, ReactionContext, TransientView
+from ampel_dagster.units.t3 import LightCurveReport, TransientTable
 
 pytest.importorskip("matplotlib")
 
@@ -470,3 +472,89 @@ def test_a_missing_matplotlib_is_told_when_the_configuration_is_checked(
 def test_a_wrong_configuration_is_refused(config: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         LightCurveReport(**config)
+
+
+def test_the_finder_is_the_science_stamp_with_a_bar(write: Write) -> None:
+    _, (page,), _ = write([view(cutouts={"science": stamp()})])
+    (label,) = [name for name in page.attributes("svg", "aria-label") if "stamp" in name]
+    # 63 pixels of 1.01 arcseconds.
+    assert label == "Science stamp of ZTF18aaa, its position marked, 64 arcseconds wide"
+    assert "the packet does not say where north is" in page.text
+
+
+def test_a_stamp_that_cannot_be_read_gives_no_finder(write: Write) -> None:
+    _, (page,), _ = write([view(cutouts={"science": b"nothing"})])
+    assert not page.attributes("image", "href")
+    assert "not readable" in page.text
+
+
+def test_limits_are_drawn_in_flux_too(write: Write) -> None:
+    _, _, (_, artefact) = write([view()])
+    html = artefact.path.read_text()
+    assert 'id="limits-2"' in html
+    assert 'id="limits-flux-2"' in html
+
+
+def test_the_history_names_each_state_when_how_large_and_by_which_alert(write: Write) -> None:
+    past = [PastState(40, JD, "2018-08-17", 3, (701,)), PastState(42, JD + 0.5, "2018-08-18", 7, (702, 703))]
+    _, (page,), _ = write([view(read_history=lambda _: past)])
+    rows = {row[1]: row for row in page.rows if len(row) == 6 and row[0].isdigit()}
+    assert rows["40"] == ["1", "40", "2018-08-19 00:00:00", "2018-08-17", "3", "701"]
+    assert rows["41"] == ["2", "41", "–", "–", "–", "–"]
+    assert rows["42 this page"] == ["3", "42 this page", "2018-08-19 12:00:00", "2018-08-18", "7", "702, 703"]
+
+
+def test_a_long_result_is_folded_and_complete(write: Write) -> None:
+    _, (page,), _ = write([view(t2={"long": result("long", {f"f{n}": n for n in range(40)})})])
+    assert "24 more values" in page.text
+    assert [row[1] for row in page.rows if re.fullmatch("f[0-9]+", row[0])] == [str(n) for n in range(40)]
+
+
+def test_nights_and_channels_have_an_index(context: ReactionContext, tmp_path: Path) -> None:
+    report, process = LightCurveReport(), tmp_path / "daily_report"
+    nights = [("BRIGHT", "2018-08-19"), ("BRIGHT", "2018-08-20"), ("DIM", "2018-08-19")]
+    for channel, night in nights:
+        mine = replace(context, channel=channel, night=night, folder=process / channel / night)
+        report.write([view(), view("ZTF18aab", 2)], mine)
+    update = process / "BRIGHT" / "2018-08-20" / "updates_20180820T031245.000"
+    report.write([view()], replace(context, night="2018-08-20", folder=update))
+    channel = Page((process / "BRIGHT" / "index.html").read_text())
+    assert [row[:4] for row in channel.rows[1:]] == [
+        ["2018-08-20", "20180820T031245.000", "1", "1"],
+        ["2018-08-20", "whole night", "2", "2"],
+        ["2018-08-19", "whole night", "2", "2"],
+    ]
+    processes = Page((process / "index.html").read_text())
+    assert processes.rows[1:] == [["BRIGHT", "2", "2018-08-20"], ["DIM", "1", "2018-08-19"]]
+    for folder in (process, process / "BRIGHT", update, process / "DIM" / "2018-08-19"):
+        links = Page((folder / "index.html").read_text()).attributes("a", "href")
+        assert [link for link in links if link.endswith(".html")]
+        assert all((folder / link).is_file() for link in links if link.endswith(".html"))
+
+
+class Passing(Sequence[TransientView]):
+    """Views that are made when they are asked for, as those of the database are; counts those alive at once."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.most, self._alive = number, 0, WeakSet[LightCurve]()
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self.number:
+            raise IndexError(index)
+        curve = light_curve(SUPERNOVA)
+        self._alive.add(curve)
+        self.most = max(self.most, len(self._alive))
+        return view(f"ZTF18aa{index}", index, build_light_curve=lambda _, curve=curve: curve)
+
+
+def test_views_do_not_stay_in_memory(context: ReactionContext) -> None:
+    views = Passing(60)
+    index, *pages = LightCurveReport(max_objects=3).write(views, context)
+    assert (index.rows, len(pages)) == (60, 3)
+    # One that is looked at, one that comes.
+    assert views.most <= 2
+    TransientTable(columns=("name", "light_curve.n_detections"), sort_by="stock").write(views, context)
+    assert views.most <= 2
