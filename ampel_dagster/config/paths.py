@@ -6,10 +6,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ampel_dagster.model.selection import Condition, Healpix, Inside, Region
 from ampel_dagster.model.view import CURVE, CURVE_FACTS, STATE_VALUES, VIEW_FIELDS
 from ampel_dagster.units.base import ValueUnit
 from ampel_dagster.units.bound import Product
+from ampel_dagster.units.sky_region import Coverage, read_coverage
 
 #: What a value of a condition is called, by its type.
 _TYPES: Mapping[type, str] = {float: "number", str: "text", bool: "flag"}
@@ -72,26 +75,17 @@ def test_of(region: Region, folder: Path) -> Inside:
     """The test of a region; `folder` is the instance's. Raises ValueError where its file is not there, or is no MOC."""
     if region.cone:
         return region.cone.contains
-    from mocpy import MOC
-
     if region.healpix:
-        moc = _moc_of(region.healpix)
+        covered = Coverage(_moc_of(region.healpix))
     else:
         path = folder / Path(region.moc or "").expanduser()
         if not path.is_file():
             raise ValueError(f"there is no {path}; put the file there, or mend the path")
-        try:
-            moc = MOC.load(str(path), "fits")
-        except Exception as error:  # the library raises what its own parts raise
-            said = " ".join(str(error).split())[:200]
-            raise ValueError(f"{path} is no MOC in FITS ({said}); write it with mocpy or Aladin") from error
-    from astropy.coordinates import Latitude, Longitude
-
-    return lambda ra, dec: bool(moc.contains_lonlat(Longitude(ra, unit="deg"), Latitude(dec, unit="deg"))[0])
+        covered = read_coverage(path)
+    return lambda ra, dec: bool(covered.contains(np.array([ra]), np.array([dec]))[0])
 
 
 def _moc_of(healpix: Healpix) -> Any:
-    import numpy as np
     from mocpy import MOC
 
     pixels = np.array(sorted(set(healpix.pixels)), dtype="uint64")

@@ -146,7 +146,7 @@ class Region(_Part):
     """A part of the sky: one of the three."""
 
     cone: Cone | None = None
-    moc: str | None = Field(None, description="file with a MOC (FITS), below the instance")
+    moc: str | None = Field(None, description="file with a MOC (FITS, JSON or text), below the instance")
     healpix: Healpix | None = None
 
     @model_validator(mode="after")

@@ -133,11 +133,12 @@ def test_healpix_region(tmp_path: Path) -> None:
     assert [inside(*position) for position in positions] == [True, True, True, False, False]
 
 
-def test_moc_region(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["fits", "json", "ascii"])
+def test_moc_region(tmp_path: Path, form: str) -> None:
     moc = MOC.from_healpix_cells(np.array([0], dtype="uint64"), np.array([0], dtype="uint8"), 0)
     tmp_path.joinpath("fields").mkdir()
-    moc.save(str(tmp_path / "fields" / "north.fits"), format="fits")
-    (inside,) = config(tmp_path, {"select": {"region": [{"moc": "fields/north.fits"}]}}).processes["p"].inside
+    moc.save(str(tmp_path / "fields" / "north.moc"), format=form)
+    (inside,) = config(tmp_path, {"select": {"region": [{"moc": "fields/north.moc"}]}}).processes["p"].inside
     assert [inside(45.0, 45.0), inside(45.0, -45.0)] == [True, False]
 
 
@@ -145,4 +146,4 @@ def test_moc_that_is_not_there_or_none(tmp_path: Path) -> None:
     (tmp_path / "bad.fits").write_bytes(b"no FITS")
     first, second = problems(tmp_path, {"select": {"region": [{"moc": "no.fits"}, {"moc": "bad.fits"}]}})
     assert first == f"t3/p.yaml: select.region: there is no {tmp_path}/no.fits — put the file there, or mend the path"
-    assert second.startswith(f"t3/p.yaml: select.region: {tmp_path}/bad.fits is no MOC in FITS (")
+    assert second.startswith(f"t3/p.yaml: select.region: {tmp_path}/bad.fits is no MOC in FITS, JSON or text (")

@@ -10,6 +10,7 @@ from ampel_dagster.units.t2.host_galaxy import HostGalaxy
 from ampel_dagster.units.t2.last_limit import LastLimit
 from ampel_dagster.units.t2.light_curve_features import LightCurveFeatures
 from ampel_dagster.units.t2.light_curve_summary import LightCurveSummary
+from ampel_dagster.units.t2.moc_member import MocMember
 from ampel_dagster.units.t2.nearby_infant import NearbyInfant
 from ampel_dagster.units.t2.onnx_classifier import OnnxClassifier
 from ampel_dagster.units.t2.periodogram import Periodogram
@@ -32,6 +33,7 @@ UNITS = (
     LastLimit,
     LightCurveFeatures,
     LightCurveSummary,
+    MocMember,
     NearbyInfant,
     OnnxClassifier,
     Periodogram,
