@@ -64,7 +64,7 @@ DRIVERS = {
     "confluent_kafka": set(),  # the same
 }
 #: The same for imports inside functions.
-DRIVERS_LAZILY = {"dagster": {"cli", "commands"}, "matplotlib": {"units"}, "confluent_kafka": {"sources"}}
+DRIVERS_LAZILY = {"dagster": {"cli", "commands"}, "matplotlib": {"units"}, "confluent_kafka": {"sources", "units"}}
 #: Folders of units.
 KINDS = (filters, t1, t2, t3)
 #: Units whose test is still to be written.

@@ -192,6 +192,10 @@ def _no_secret(name: str) -> str:
     )
 
 
+def _no_encoder(schema: Mapping[str, Any], record: Mapping[str, Any]) -> bytes:
+    raise UserError("there is no Avro encoder here: give the context encode_avro")
+
+
 @dataclass(frozen=True, slots=True)
 class ReactionContext:
     """Circumstances of one reaction."""
@@ -219,6 +223,11 @@ class ReactionContext:
     #: A secret by name, from the environment (`AMPEL_SECRET_<NAME>`) or the instance's file `secrets/<NAME>`. Raises
     #: UserError where there is none. The value belongs into no document, message or log.
     secret: Callable[[str], str] = field(default=_no_secret, repr=False, compare=False)
+    #: Bytes of an Avro container with a schema and one record of it: units know no packet format. Raises ValueError or
+    #: TypeError where the record does not fit.
+    encode_avro: Callable[[Mapping[str, Any], Mapping[str, Any]], bytes] = field(
+        default=_no_encoder, repr=False, compare=False
+    )
     #: What units ask to add to stocks; the engine writes it when the unit has returned.
     edits: list[Edit] = field(default_factory=list, repr=False, compare=False)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from ampel_dagster.instruments.avro_encode import encode_container
 from ampel_dagster.model.run import utc_now
 from ampel_dagster.model.view import Artefact, ReactionContext, Session
 from ampel_dagster.pipeline.guard import Failure, guarded
@@ -149,6 +150,7 @@ def _context(
         products=[request.product.name for request in reaction.rules.requests],
         dry_run=reaction.is_dry,
         session=session,
+        encode_avro=encode_container,
     )
 
 

@@ -226,7 +226,10 @@ def _answer_for(stock: int, answers: Answers | Failure | SendError) -> Any:
     if isinstance(answers, Failure | SendError):
         return answers
     found = answers.get(stock)
-    return Failure("the receiver's answer does not mention the object", "") if found is None else found
+    if found is None:
+        return Failure("the receiver's answer does not mention the object", "")
+    unsure = isinstance(found, Exception) and not isinstance(found, SendError)
+    return Failure(f"{type(found).__name__}: {found}", "") if unsure else found
 
 
 def _answers(unit: Publisher, views: Sequence[TransientView], context: ReactionContext) -> Answers | SendError:

@@ -18,7 +18,6 @@ from ampel_dagster.model.catalog import CatalogReader
 from ampel_dagster.model.codes import verdict_code
 from ampel_dagster.model.cut import Cut
 from ampel_dagster.model.datapoint import DataPoint, Kind
-from ampel_dagster.model.errors import SendError
 from ampel_dagster.model.ids import hash_json
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.result import UnitResult
@@ -278,17 +277,17 @@ class BulkPublisher(Publisher):
     batch: int = Field(100, ge=1, description="objects that one message is about, at most")
 
     @abstractmethod
-    def send_many(self, views: Sequence[TransientView], context: ReactionContext) -> Mapping[int, str | SendError]:
+    def send_many(self, views: Sequence[TransientView], context: ReactionContext) -> Mapping[int, str | Exception]:
         """Send; return by stock id the receiver's answer, or why it did not take this one.
 
-        Of a stock that is missing from the mapping it is not known whether it arrived. An exception counts for all,
-        as in `send`.
+        Of a stock with an exception that is no SendError, or that is missing from the mapping, it is not known whether
+        it arrived. An exception that is raised counts for all, as in `send`.
         """
 
     def send(self, view: TransientView, context: ReactionContext) -> str:
         """Send about one object."""
         answer = self.send_many([view], context).get(view.stock)
-        if isinstance(answer, SendError):
+        if isinstance(answer, Exception):
             raise answer
         if answer is None:
             raise LookupError("the receiver's answer does not mention the object")
