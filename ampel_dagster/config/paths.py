@@ -12,7 +12,7 @@ from ampel_dagster.model.selection import Condition, Healpix, Inside, Region
 from ampel_dagster.model.view import CURVE, CURVE_FACTS, STATE_VALUES, VIEW_FIELDS
 from ampel_dagster.units.base import ValueUnit
 from ampel_dagster.units.bound import Product
-from ampel_dagster.units.sky_region import Coverage, read_coverage
+from ampel_dagster.units.t2._sky_region import Coverage, read_coverage
 
 #: What a value of a condition is called, by its type.
 _TYPES: Mapping[type, str] = {float: "number", str: "text", bool: "flag"}

@@ -12,6 +12,7 @@ from ampel_dagster.units.t2.light_curve_features import LightCurveFeatures
 from ampel_dagster.units.t2.light_curve_summary import LightCurveSummary
 from ampel_dagster.units.t2.moc_member import MocMember
 from ampel_dagster.units.t2.nearby_infant import NearbyInfant
+from ampel_dagster.units.t2.observability import Observability
 from ampel_dagster.units.t2.onnx_classifier import OnnxClassifier
 from ampel_dagster.units.t2.periodogram import Periodogram
 from ampel_dagster.units.t2.redshift_digest import RedshiftDigest
@@ -35,6 +36,7 @@ UNITS = (
     LightCurveSummary,
     MocMember,
     NearbyInfant,
+    Observability,
     OnnxClassifier,
     Periodogram,
     RedshiftDigest,

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraint
 
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.units.base import LightCurveUnit, Tied
-from ampel_dagster.units.sky_region import Coverage, ProbabilityMap, read_region
 from ampel_dagster.units.t2._catalog import FileVersion, content_hash
 from ampel_dagster.units.t2._position import mean_position, mean_positions
+from ampel_dagster.units.t2._sky_region import Coverage, ProbabilityMap, read_region
 
 #: Part of a file's name and of dotted paths.
 RegionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=80)]

@@ -15,7 +15,7 @@ from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.selection import Cone
 from ampel_dagster.sources.files import read_file
-from ampel_dagster.units.sky_region import read_coverage, read_region
+from ampel_dagster.units.t2._sky_region import read_coverage, read_region
 from ampel_dagster.units.t2.moc_member import MocMember
 from tests.units.t2.test_light_curve_summary import detection, light_curve, limit
 
