@@ -1,13 +1,22 @@
-"""T3: objects that go to Kafka arrive once, by the rules of the outbox, whatever the broker does."""
+"""T3: objects that go to Kafka arrive once, by the rules of the outbox, whatever the broker does; VOEvents too."""
 
+import json
+from datetime import date
+from io import BytesIO
 from typing import Any
 
+import fastavro
 import pytest
+import voeventparse
+from astropy.time import Time
 
 from ampel_dagster.pipeline.t3_react import react_again, react_to_night
 from ampel_dagster.units.bound import Process
+from ampel_dagster.units.t3.gcn_notice import GcnNotice
 from ampel_dagster.units.t3.kafka_publisher import KafkaPublisher
+from ampel_dagster.units.t3.voevent import VOEvent
 from tests.kafka_broker import Broker, closed_port, line
+from tests.units.t3.receivers import voevent_network
 
 NAMES = ["ZTF18aaaaaaa", "ZTF18aaaaaab", "ZTF18aaaaaac"]
 
@@ -18,10 +27,10 @@ def broker() -> Broker:
 
 
 @pytest.fixture
-def rules(world: Any) -> Any:
+def rules(lab: Any) -> Any:
     """A channel with three objects that nobody has been told about."""
-    rules = world.rules("A", reactions=("tell",))
-    world.ingest(rules, *(world.star(n) for n in range(3)))
+    rules = lab.rules("A", reactions=("tell",))
+    lab.ingest(rules, *(lab.star(n) for n in range(3)))
     return rules
 
 
@@ -33,48 +42,104 @@ def keys(broker: Broker, topic: str) -> list[str]:
     return sorted((message.key() or b"").decode() for message in broker.messages(topic))
 
 
-def states(world: Any) -> list[str]:
-    return [d["state"] for d in world.store.outbox.list("tell")]
+def states(lab: Any) -> list[str]:
+    return [d["state"] for d in lab.store.outbox.list("tell")]
 
 
-def test_broker_that_was_away_gets_each_object_once(world: Any, rules: Any, broker: Broker) -> None:
-    (done,) = world.react(tell([closed_port()], "away"), rules)
-    assert (done.counts["reacted"], states(world)) == (0, ["waiting"] * 3)
+def test_broker_that_was_away_gets_each_object_once(lab: Any, rules: Any, broker: Broker) -> None:
+    (done,) = lab.react(tell([closed_port()], "away"), rules)
+    assert (done.counts["reacted"], states(lab)) == (0, ["waiting"] * 3)
     there = tell(broker.brokers, "away")
-    (done,) = world.react(there, rules)
-    assert (done.counts["reacted"], states(world)) == (3, ["confirmed"] * 3)
+    (done,) = lab.react(there, rules)
+    assert (done.counts["reacted"], states(lab)) == (3, ["confirmed"] * 3)
     assert keys(broker, "away") == NAMES
-    assert {d["receipt"]["answer"].split("/")[0] for d in world.store.outbox.list("tell")} == {"away"}
-    assert world.react(there, rules) == []
-    react_to_night(world.reaction(there, rules), "2018-08-19")
+    assert {d["receipt"]["answer"].split("/")[0] for d in lab.store.outbox.list("tell")} == {"away"}
+    assert lab.react(there, rules) == []
+    react_to_night(lab.reaction(there, rules), "2018-08-19")
     assert keys(broker, "away") == NAMES
 
 
-def test_what_arrived_and_was_not_confirmed_is_not_sent_again(world: Any, rules: Any, broker: Broker) -> None:
+def test_what_arrived_and_was_not_confirmed_is_not_sent_again(lab: Any, rules: Any, broker: Broker) -> None:
     with line(broker) as to:
         to.fault = "lost answer"
-        (done,) = world.react(tell(to.brokers, "lost"), rules)
-        assert (done.counts["failed"], states(world)) == (3, ["unknown"] * 3)
+        (done,) = lab.react(tell(to.brokers, "lost"), rules)
+        assert (done.counts["failed"], states(lab)) == (3, ["unknown"] * 3)
         assert {m.split(":")[0] for _, m in done.failures} == {"TimeoutError"}
         to.fault = ""
-        (done,) = world.react(tell(to.brokers, "lost"), rules)
+        (done,) = lab.react(tell(to.brokers, "lost"), rules)
     assert (done.counts["unknown"], done.counts["reacted"]) == (3, 0)
     assert keys(broker, "lost") == NAMES
 
 
-def test_what_did_not_arrive_and_is_unknown_is_sent_when_somebody_asks(world: Any, rules: Any, broker: Broker) -> None:
+def test_what_did_not_arrive_and_is_unknown_is_sent_when_somebody_asks(lab: Any, rules: Any, broker: Broker) -> None:
     with line(broker) as to:
         to.fault = "cut"
-        world.react(tell(to.brokers, "cut"), rules)
-        assert (states(world), keys(broker, "cut")) == (["unknown"] * 3, [])
+        lab.react(tell(to.brokers, "cut"), rules)
+        assert (states(lab), keys(broker, "cut")) == (["unknown"] * 3, [])
         to.fault = ""
-        react_again(world.reaction(tell(to.brokers, "cut"), rules), world.store.outbox.list("tell"))
-    assert (states(world), keys(broker, "cut")) == (["confirmed"] * 3, NAMES)
+        react_again(lab.reaction(tell(to.brokers, "cut"), rules), lab.store.outbox.list("tell"))
+    assert (states(lab), keys(broker, "cut")) == (["confirmed"] * 3, NAMES)
 
 
-def test_dry_run_and_rate_guard_send_nothing(world: Any, rules: Any, broker: Broker) -> None:
+def test_dry_run_and_rate_guard_send_nothing(lab: Any, rules: Any, broker: Broker) -> None:
     held = tell(broker.brokers, "quiet", max_per_run=2)
-    (done,) = world.react(held, rules, dry_run=True)
+    (done,) = lab.react(held, rules, dry_run=True)
     assert [line.count('"stock"') for line in done.previews["KafkaPublisher"].splitlines()] == [1, 1, 1]
-    (done,) = world.react(held, rules)
+    (done,) = lab.react(held, rules)
     assert (done.counts["held"], keys(broker, "quiet")) == (3, [])
+
+
+def test_event_whose_ack_was_lost_is_handed_over_again_and_the_broker_knows_it(lab: Any, rules: Any) -> None:
+    who = {"stream": "ivo://org.example/t", "author": "ivo://org.example", "position_error_arcsec": 1}
+    with voevent_network() as network:
+        network.fault = "hang up"
+        process = Process("tell", (VOEvent(**who, broker=network.address, timeout_s=5, attempts=1),))
+        (done,) = lab.react(process, rules)
+        assert (done.counts["failed"], states(lab), len(network.events)) == (3, ["unknown"] * 3, 3)
+        network.fault = ""
+        (done,) = lab.react(process, rules)
+    assert (done.counts["reacted"], states(lab)) == (3, ["confirmed"] * 3)
+    assert len({voeventparse.loads(event).get("ivorn") for event in network.events}) == 3
+    assert len(list(lab.reports.rglob("voevents/*.xml"))) == 3
+
+
+def test_real_packets_through_all_three(lab: Any, real: Any, broker: Broker) -> None:
+    """Thirty alerts of 2018-08-19: each receiver's words lead back to the packet."""
+    rules = lab.rules("A", reactions=("tell",))
+    packets = real("ztf_public_20180819_mod1000.tar.gz")
+    lab.run(rules, packets)
+    candidates = {}
+    for packet in packets:
+        (alert,) = fastavro.reader(BytesIO(packet.data))
+        candidates[alert["objectId"]] = alert
+    error = {"position_error_arcsec": 0.3}
+    notice = {"topic": "gcn.notices.ampel.t", "schema_url": "https://gcn.nasa.gov/x", "mission": "ZTF", **error}
+    who = {"stream": "ivo://org.example/t", "author": "ivo://org.example", **error}
+    publishers = (
+        KafkaPublisher(brokers=broker.brokers, topic="real"),
+        GcnNotice(brokers=broker.brokers, **notice),
+        VOEvent(**who),
+    )
+    (done,) = lab.react(Process("tell", publishers), rules)
+    assert (done.counts["reacted"], done.failures) == (90, {})
+    assert keys(broker, "real") == keys(broker, "gcn.notices.ampel.t") == sorted(candidates)
+    for message in broker.messages("real"):
+        (told,) = fastavro.reader(BytesIO(message.value() or b""))
+        alert = candidates[told["name"]]
+        assert (told["alerts"], told["jd"]) == ([alert["candid"]], alert["candidate"]["jd"])
+        newest = told["light_curve"][-1]
+        assert newest["mag"] == pytest.approx(alert["candidate"]["magpsf"], abs=1e-6)
+        assert newest["positive"] == (alert["candidate"]["isdiffpos"] in ("t", "1"))
+    for message in broker.messages("gcn.notices.ampel.t"):
+        told = json.loads(message.value() or b"")
+        candidate = candidates[told["event_name"][0]]["candidate"]
+        assert (told["ra"], told["dec"]) == pytest.approx((candidate["ra"], candidate["dec"]), abs=1e-3)
+        assert told["alert_datetime"] > told["trigger_time"]
+    files = sorted(lab.reports.rglob("voevents/*.xml"))
+    assert [file.name.split("_")[0] for file in files] == sorted(candidates)
+    for file in files:
+        event = voeventparse.loads(file.read_bytes())
+        assert voeventparse.valid_as_v2_0(event)
+        jd = candidates[file.name.split("_")[0]]["candidate"]["jd"]
+        assert Time(voeventparse.get_event_time_as_utc(event)).jd == pytest.approx(jd, abs=1e-8)
+        assert voeventparse.get_event_time_as_utc(event).date() == date(2018, 8, 19)

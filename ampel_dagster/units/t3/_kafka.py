@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from ampel_dagster.model.errors import BusyError, RefusedError
 from ampel_dagster.model.view import ReactionContext, TransientView
@@ -53,6 +53,16 @@ _MEND = frozenset(
 _REFUSED = frozenset({"MSG_SIZE_TOO_LARGE", "INVALID_MSG", "INVALID_MSG_SIZE", "INVALID_RECORD", "POLICY_VIOLATION"})
 
 
+def _is_a_name(name: str) -> str:
+    # The value is not repeated: who mixes the two up has written the secret here.
+    if _NAME.fullmatch(name) is None:
+        raise ValueError("is no name of a secret; write its name, as in KAFKA_PASSWORD, and not the secret")
+    return name
+
+
+SecretName = Annotated[str, AfterValidator(_is_a_name)]
+
+
 class KafkaSecurity(BaseModel):
     """How the brokers are talked to; secrets stand here by their names."""
 
@@ -64,8 +74,10 @@ class KafkaSecurity(BaseModel):
     mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER"] | None = Field(
         None, description="how the login is proved, with SASL"
     )
-    username: str | None = Field(None, description="name of the secret that holds the user, or the client's id")
-    password: str | None = Field(None, description="name of the secret that holds the password, or the client's secret")
+    username: SecretName | None = Field(None, description="name of the secret that holds the user, or the client's id")
+    password: SecretName | None = Field(
+        None, description="name of the secret that holds the password, or the client's secret"
+    )
     token_url: str | None = Field(
         None, pattern=r"^https?://", description="where tokens are given out (OpenID Connect), with OAUTHBEARER"
     )
@@ -73,14 +85,6 @@ class KafkaSecurity(BaseModel):
     ca_file: str | None = Field(
         None, description="certificates that are trusted (PEM), relative to the instance; none: the system's"
     )
-
-    @field_validator("username", "password")
-    @classmethod
-    def _is_a_name(cls, name: str | None) -> str | None:
-        # The value is not repeated: who mixes the two up has written the secret here.
-        if name is not None and _NAME.fullmatch(name) is None:
-            raise ValueError("is no name of a secret; write its name, as in KAFKA_PASSWORD, and not the secret")
-        return name
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -155,7 +159,7 @@ class KafkaSender(BulkPublisher):
         for view in views:
             try:
                 messages[view.stock] = view.name, self.message(view, context)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 answers[view.stock] = RefusedError(f"cannot be written as a message: {error}")
         if messages:
             answers |= _Delivery(self.settings(context), self.topic, self.timeout_s).of(messages)

@@ -14,13 +14,13 @@ from ampel_dagster.model.view import ReactionContext, TransientView
 from ampel_dagster.units.base import BulkPublisher
 from ampel_dagster.units.t3._http import post
 from ampel_dagster.units.t3._message import plain
+from ampel_dagster.units.t3._times import iso_of_jd
 
 _SANDBOX = "https://sandbox.wis-tns.org/api"
 #: The server's numbers of filters, instrument and unit (AB magnitudes): https://www.wis-tns.org/api/values
 _FILTERS = {("ztf", "g"): 110, ("ztf", "r"): 111, ("ztf", "i"): 112}
 _INSTRUMENTS = {"ztf": 196}
 _AB_MAG = 1
-_UNIX_EPOCH_JD = 2440587.5
 #: Messages of a reply for a report that made an object, and for one of an object that is there.
 _MADE, _THERE = "100", "101"
 
@@ -167,9 +167,7 @@ def _limit(curve: LightCurve, jd: float) -> dict[str, Any]:
 
 def _date(jd: float) -> str:
     """A Julian date as the server writes it: UT, to the millisecond."""
-    seconds = (jd - _UNIX_EPOCH_JD) * 86400
-    whole = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(int(seconds)))
-    return f"{whole}.{int(seconds % 1 * 1000):03}"
+    return iso_of_jd(jd).replace("T", " ")
 
 
 def _said(feedback: Mapping[str, Any], number: Any) -> str | SendError:

@@ -2,6 +2,7 @@
 
 import socket
 import socketserver
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+from xml.etree import ElementTree
 
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.view import ReactionContext, TransientView
@@ -83,7 +85,7 @@ def web() -> Iterator[Web]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     found.url = f"http://127.0.0.1:{server.server_port}"
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield found
     found.awake.set()
@@ -144,9 +146,62 @@ def post_office() -> Iterator[Post]:
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
     found.port = server.server_address[1]
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@dataclass
+class Network:
+    """A broker of VOEvents. `fault`: 'nak', 'silent' or 'hang up' (the event is there, but no answer), or an answer."""
+
+    address: str = ""
+    events: list[bytes] = field(default_factory=list)
+    fault: str = ""
+    closing: Event = field(default_factory=Event)
+
+    def answer(self, event: bytes) -> str:
+        """What is said to an event; one that is here already is not wanted, as with the brokers that are in use."""
+        ivorn = ElementTree.fromstring(event).get("ivorn")
+        known = event in self.events
+        result = (
+            "Event rejected: Previously seen by this broker" if known else "Event rejected: Schema validation failed"
+        )
+        role = "nak" if known or self.fault == "nak" else "ack"
+        meta = f"<Meta><Result>{result}</Result></Meta>" if role == "nak" else ""
+        return (
+            f'<?xml version="1.0"?><trn:Transport xmlns:trn="http://telescope-networks.org/schema/Transport/v1.1" '
+            f'role="{role}" version="1.0"><Origin>{ivorn}</Origin><Response>ivo://org.example/broker</Response>'
+            f"<TimeStamp>2018-08-20T03:00:01Z</TimeStamp>{meta}</trn:Transport>"
+        )
+
+
+@contextmanager
+def voevent_network() -> Iterator[Network]:
+    """A broker that speaks the VOEvent Transport Protocol to authors."""
+    found = Network()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            event = self.rfile.read(struct.unpack(">I", self.rfile.read(4))[0])
+            said = found.answer(event).encode()
+            if found.fault != "nak" and event not in found.events:
+                found.events.append(event)
+            if found.fault == "silent":
+                found.closing.wait(30)
+            elif found.fault != "hang up":
+                said = found.fault.encode() if found.fault not in ("", "nak") else said
+                self.wfile.write(struct.pack(">I", len(said)) + said)
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    found.address = f"127.0.0.1:{server.server_address[1]}"
+    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield found
+    found.closing.set()
     server.shutdown()
     thread.join()
     server.server_close()
