@@ -18,7 +18,7 @@ from ampel_dagster.pipeline.t3_record import Reacted, Reaction
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.bound import Process
 from assets.partitions import backfill_policy, begin, channel_nights
-from resources.curves import curve_list
+from resources.curves import SHOWN_AT_ONCE, curve_image
 from resources.metadata import escaped, failure_table, markdown_table
 from resources.mongo import MongoResource
 from resources.partitions import partition_key, split_partitions
@@ -106,9 +106,11 @@ def reaction_metadata(done: Reacted) -> dict[str, Any]:
     if done.names:
         found["objects"] = ", ".join(done.names) + (" …" if done.counts["selected"] > len(done.names) else "")
     if done.shown:
-        found["table"] = dg.MetadataValue.md(markdown_table([_object_row(done, view) for view in done.shown]))
-        curves = [(escaped(view.name), view.light_curve) for view in done.shown[:_CURVES]]
-        found["light curves"] = dg.MetadataValue.md(curve_list(curves))
+        found["table"] = dg.MetadataValue.md(_table(done))
+        for number, view in enumerate(done.shown[:_CURVES], start=1):
+            name = escaped(view.name)
+            image = curve_image(view.light_curve, SHOWN_AT_ONCE - len(name) - 2)
+            found[f"light curve {number}"] = dg.MetadataValue.md(f"{name}: {image}")
     for artefact in done.artefacts:
         # The pages of single objects are reached from the index.
         if artefact.path.parent.name == "objects":
@@ -121,16 +123,25 @@ def reaction_metadata(done: Reacted) -> dict[str, Any]:
     return found
 
 
+def _table(done: Reacted) -> str:
+    """The first objects, as many as the UI shows at once."""
+    rows = [_object_row(done, view) for view in done.shown]
+    while len(text := markdown_table(rows)) >= SHOWN_AT_ONCE and len(rows) > 1:
+        rows.pop()
+    return text
+
+
 def _object_row(done: Reacted, view: TransientView) -> dict[str, Any]:
     """One object: where, how bright, and what each unit did."""
     facts = view.facts
-    row: dict[str, Any] = {"object": view.name, "ra deg": round(view.ra_deg, 5), "dec deg": round(view.dec_deg, 5)}
-    row |= {"detections": facts["n_detections"], "peak mag": _rounded(facts["peak_mag"])}
-    row |= {"last mag": _rounded(facts["last_mag"])}
-    return row | {
+    row: dict[str, Any] = {"object": view.name, "detections": facts["n_detections"]}
+    row |= {"peak mag": _rounded(facts["peak_mag"]), "last mag": _rounded(facts["last_mag"])}
+    # What the page cuts off on the right can be had elsewhere: the position.
+    row |= {
         unit: ", ".join(word for word, stocks in words.items() if view.stock in stocks) or "–"
         for unit, words in done.done.items()
     }
+    return row | {"ra deg": round(view.ra_deg, 5), "dec deg": round(view.dec_deg, 5)}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -25,7 +25,7 @@ code{{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}}
 .links a{{margin-right:.9rem;white-space:nowrap;display:inline-block}}
 nav{{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.93rem}}
 dl{{margin:0}}dd{{margin:0}}dt{{color:var(--muted);font-size:.83rem}}
-dl.facts{{display:grid;grid-template-columns:repeat(auto-fill,minmax(175px,1fr));gap:.6rem;margin:.9rem 0}}
+dl.facts{{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:.6rem;margin:.9rem 0}}
 dl.facts>div{{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.5rem .7rem}}
 dl.facts dd{{font-size:1.2rem;font-weight:600;line-height:1.3}}
 dl.facts small{{display:block;font-size:.82rem;font-weight:400;color:var(--muted)}}
