@@ -64,8 +64,7 @@ class Sender:
         if not self._may(len(open_)):
             return
         rest = iter(views.of(open_))
-        size = self.unit.batch if isinstance(self.unit, BulkPublisher) else 1
-        while group := {view.stock: (open_[view.stock], view) for view in islice(rest, size)}:
+        while group := {view.stock: (open_[view.stock], view) for view in islice(rest, self._at_once)}:
             mine = self._reserve([e for e, _ in group.values()])
             if mine:
                 self._send({stock: pair for stock, pair in group.items() if pair[0].id in mine})
@@ -189,6 +188,13 @@ class Sender:
         self.reaction.store.outbox.fail(e.id, message, sure if isinstance(answer, SendError) else "unknown")
         self.done.fail(self.unit, message)
         self.done.count(self.unit, "failed", [e.entry.stock])
+
+    @property
+    def _at_once(self) -> int:
+        """Objects that one call is about, at most: a pace counts messages, not calls."""
+        if not isinstance(self.unit, BulkPublisher) or (self.unit.one_each and self.unit.max_per_minute is not None):
+            return 1
+        return self.unit.batch
 
     @property
     def _call_s(self) -> float:

@@ -274,6 +274,9 @@ class Publisher(ReactionUnit):
 class BulkPublisher(Publisher):
     """Tells someone outside about many objects in one message, or one request."""
 
+    #: Whether each object is a message of its own. Where `max_per_minute` is set, they then go one by one.
+    one_each: ClassVar[bool] = False
+
     batch: int = Field(100, ge=1, description="objects that one message is about, at most")
 
     @abstractmethod

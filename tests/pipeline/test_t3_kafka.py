@@ -89,6 +89,12 @@ def test_dry_run_and_rate_guard_send_nothing(lab: Any, rules: Any, broker: Broke
     assert (done.counts["held"], keys(broker, "quiet")) == (3, [])
 
 
+def test_pace_counts_messages(lab: Any, rules: Any, broker: Broker) -> None:
+    """One after the other, though one connection would do for all of them: two pauses between three."""
+    (done,) = lab.react(tell(broker.brokers, "slowly", max_per_minute=6), rules)
+    assert (done.counts["reacted"], len(lab.pauses)) == (3, 2)
+
+
 def test_event_whose_ack_was_lost_is_handed_over_again_and_the_broker_knows_it(lab: Any, rules: Any) -> None:
     who = {"stream": "ivo://org.example/t", "author": "ivo://org.example", "position_error_arcsec": 1}
     with voevent_network() as network:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
@@ -120,6 +120,9 @@ class KafkaSecurity(BaseModel):
 class KafkaSender(BulkPublisher):
     """What publishers share that send a message an object to a topic, with the object's name as its key."""
 
+    one_each: ClassVar[bool] = True
+
+    batch: int = Field(100, ge=1, le=10_000, description="messages that are sent over one connection, at most")
     brokers: tuple[str, ...] = Field(min_length=1, description="addresses to begin with, host:port")
     topic: str = Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", description="name of the topic")
     security: KafkaSecurity | None = Field(None, description="none: neither encryption nor login")
