@@ -28,6 +28,7 @@ from assets.checks import FILTERS_WORK, left_out_metadata
 from assets.kafka import read_ranges, report_stream
 from assets.partitions import begin
 from assets.t3_react import raise_failures, reaction_metadata, reactions
+from assets.workers import RETRY, executor_of
 from resources.metadata import partition_metadata
 from resources.mongo import MongoResource
 from resources.partitions import partition_key
@@ -89,9 +90,16 @@ def ticket_jobs(setup: Config) -> tuple[dg.JobDefinition, dg.JobDefinition]:
     def ingest() -> None:
         report_partitions(augment_tickets(ingest_packets()))
 
-    @dg.job(name="augment", description="Compute all T2 tickets that are pending.")
+    names = [f"augment_tickets_{n}" for n in range(1, setup.workers.workers + 1)]
+
+    @dg.job(
+        name="augment",
+        description="Compute all T2 tickets that are pending.",
+        executor_def=executor_of(setup.workers),
+        op_retry_policy=RETRY,
+    )
     def augment() -> None:
-        report_partitions(augment_tickets())
+        report_partitions([augment_tickets.alias(name)() for name in names])
 
     return ingest, augment
 
@@ -153,12 +161,15 @@ def _augment_op(setup: Config) -> dg.OpDefinition:
     )
     def augment_tickets(context: dg.OpExecutionContext, mongo: MongoResource) -> dg.Output[TierOutput]:
         run = begin(context, setup, mongo.store, "live")
-        outputs = [
-            tiers.compute(
-                Augmentation(mongo.store, setup.instrument(s), setup.products_of(s), run, {}, setup.reactions)
+        # In this process nobody takes a step up again.
+        worker = context.node_handle.name if setup.workers.executor != "in_process" else ""
+        work = [
+            Augmentation(
+                mongo.store, setup.instrument(s), setup.products_of(s), run, {}, setup.reactions, worker=worker
             )
             for s in setup.surveys
         ]
+        outputs = [tiers.compute(augmentation) for augmentation in work]
         return dg.Output(tiers.in_turn("t2", outputs, PROGRESS.get("augment")))
 
     return augment_tickets

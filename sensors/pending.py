@@ -18,7 +18,8 @@ def pending_sensor(config: Config, job: dg.JobDefinition) -> dg.SensorDefinition
         description="Takes up T2 tickets that a crashed run left, or that were reset.",
     )
     def pending_tickets(context: dg.SensorEvaluationContext, mongo: MongoResource) -> dg.RunRequest | dg.SkipReason:
-        busy = at_work(context.instance, WORKING_ON_TICKETS)
+        # Several workers help a run that ingests, rather than wait for it.
+        busy = at_work(context.instance, WORKING_ON_TICKETS if config.workers.workers == 1 else (job.name,))
         if busy:
             return dg.SkipReason(f"a run of {busy} is at it")
         pending: dict[str, int] = {}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from ampel_dagster.config.build import Builder
 from ampel_dagster.config.instance import Instance
 from ampel_dagster.config.problems import problems_of
-from ampel_dagster.config.spec import ChannelSpec, ProcessSpec, ProductSpec, SurveySpec
+from ampel_dagster.config.spec import ChannelSpec, ProcessSpec, ProductSpec, SurveySpec, WorkersSpec
 from ampel_dagster.instruments import INSTRUMENTS
 from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.errors import ConfigError, Problem
@@ -36,6 +36,8 @@ class Config:
     processes: Mapping[str, Process]
     #: The validated content of all files, by folder and name.
     content: Mapping[str, Any] = field(repr=False)
+    #: Where T2 is computed; no part of the content, as it changes no result.
+    workers: WorkersSpec = field(default_factory=WorkersSpec)
 
     @cached_property
     def id(self) -> int:
@@ -98,6 +100,7 @@ def load(folder: Path) -> Config:
     products = reader.read("t2", lambda file, content: reader.validate(file, ProductSpec, content))
     processes = reader.read("t3", lambda file, content: reader.validate(file, ProcessSpec, content))
     channels = reader.read("channels", reader.channel)
+    workers = reader.single("workers.yaml", WorkersSpec)
     builder = Builder(folder, reader.problems)
     built_streams = builder.streams(streams)
     built_products = builder.products(products)
@@ -115,7 +118,7 @@ def load(folder: Path) -> Config:
             for name, (spec, blocks) in channels.items()
         },
     }
-    return Config(folder, built_streams, built_channels, built_products, built_processes, content)
+    return Config(folder, built_streams, built_channels, built_products, built_processes, content, workers)
 
 
 def load_channel(config: Config, path: Path) -> Channel:
@@ -167,6 +170,12 @@ class _Reader:
             if made is not None:
                 found[path.stem] = made
         return found
+
+    def single(self, file: str, model: type[M]) -> M:
+        """A file of the instance's folder; where it is not there, or wrong, all of the model's defaults."""
+        path = self._folder / file
+        content = self.yaml(path, file) if path.is_file() else None
+        return (self.validate(file, model, content) if content is not None else None) or model()
 
     def channel(self, file: str, content: dict[str, Any]) -> tuple[ChannelSpec, dict[str, SurveySpec]] | None:
         """A channel whose file has its name."""

@@ -97,6 +97,22 @@ class ProductSpec(Spec):
         return self
 
 
+class WorkersSpec(Spec):
+    """``workers.yaml``: where the job `augment` computes."""
+
+    workers: int = Field(1, ge=1, le=256, description="steps that work on tickets at the same time")
+    executor: Literal["in_process", "multiprocess", "dask", "celery", "k8s_job"] = Field(
+        "in_process", description="who brings the steps to processes or machines; in_process: one after the other"
+    )
+    config: dict[str, Any] = Field(default_factory=dict, description="the executor's own configuration")
+
+    @model_validator(mode="after")
+    def _at_the_same_time(self) -> Self:
+        if self.workers > 1 and self.executor == "in_process":
+            raise ValueError("several workers need an executor; add: executor: multiprocess (or dask)")
+        return self
+
+
 class ShowSpec(Spec):
     """What of an object a unit is shown; what is not named is shown in full."""
 

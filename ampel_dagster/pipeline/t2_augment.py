@@ -43,6 +43,8 @@ class Augmentation:
     stuck_s: float = 3600.0
     #: All products of the survey, of which those that build upon results are woken; none: `products`.
     known: Sequence[Product] = ()
+    #: Name of this worker among those of the run; who has it after another takes over what that one held.
+    worker: str = ""
 
     @property
     def survey(self) -> SurveyStore:
@@ -67,6 +69,8 @@ def augment(augmentation: Augmentation) -> Iterator[Results]:
     Products that don't depend on each other take turns, batch by batch, so that what was loaded for one serves the
     next. Results may be written one behind: what is yielded is written when the next but one is asked for.
     """
+    if augmentation.worker:
+        augmentation.survey.tickets.leave(augmentation.run.run, augmentation.worker)
     leases = Leases(augmentation.survey.tickets, augmentation.lease_s, augmentation.stuck_s)
     under_way = False
     catalogs = augmentation.store.catalogs
@@ -127,7 +131,8 @@ def _loaded(
     while left:
         for product in tuple(left):
             size = product.limits.batch or augmentation.size
-            claim = (product.id, run, size, augmentation.lease_s, {**augmentation.where, **which})
+            where = {**augmentation.where, **which}
+            claim = (product.id, run, size, augmentation.lease_s, where, augmentation.worker)
             batch = augmentation.store.steadily(lambda _, claim=claim: survey.tickets.claim(*claim))  # type: ignore[misc]
             if not batch:
                 left.remove(product)

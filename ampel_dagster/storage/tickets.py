@@ -73,18 +73,27 @@ class Tickets:
             query = {"_id": {"$in": list(ids)}, "lease": {"$exists": True}}
             self.collection.update_many(query, {"$unset": {"lease": ""}})
 
-    def claim(self, product_id: int, run: str, size: int, lease_s: float, where: Document) -> list[Ticket]:
+    def leave(self, run: str, worker: str) -> int:
+        """Let the tickets of a worker that died be claimed at once, whose name another one has now; return how many."""
+        query = {"lease.run": run, "lease.worker": worker}
+        return self.collection.update_many(query, {"$unset": {"lease": ""}}).modified_count
+
+    def claim(
+        self, product_id: int, run: str, size: int, lease_s: float, where: Document, worker: str = ""
+    ) -> list[Ticket]:
         """Take up to `size` tickets of a product for `lease_s` seconds; also those whose lease has run out.
 
-        `where` restricts to channels and nights. Two workers never hold one ticket: who marks it first has it.
+        `where` restricts to channels and nights. Two workers never hold one ticket: who marks it first has it. `worker`
+        tells those of one run apart.
         """
+        owner = {"run": run, "worker": worker} if worker else {"run": run}
         while True:
-            wanted, held = self._claim(product_id, run, size, lease_s, where)
+            wanted, held = self._claim(product_id, owner, size, lease_s, where)
             if held or not wanted:
                 return held  # else others were faster with all of them, and there may be more
 
     def _claim(
-        self, product_id: int, run: str, size: int, lease_s: float, where: Document
+        self, product_id: int, owner: Document, size: int, lease_s: float, where: Document
     ) -> tuple[list[Document], list[Ticket]]:
         """Tickets that were tried, and those that were got."""
         now = utc_now()
@@ -93,7 +102,7 @@ class Tickets:
         if not wanted:
             return [], []
         token, ids = randbits(62), [d["_id"] for d in wanted]
-        lease = {"run": run, "until": now + timedelta(seconds=lease_s), "token": token}
+        lease = {**owner, "until": now + timedelta(seconds=lease_s), "token": token}
         change = {"$set": {"lease": lease}, "$inc": {"attempts": 1}}
         got = self.collection.update_many({"_id": {"$in": ids}, **_free(now)}, change).modified_count
         held = wanted
