@@ -177,7 +177,7 @@ def test_blocks_are_means_of_the_fluxes(curve: LightCurve) -> None:
 
 
 def test_periods_of_eclipsing_binaries(data: Path) -> None:
-    """Two minima an orbit: a sine finds half of it, for stars of type EW less than half a day (GCVS: orbits below a day).
+    """Two minima an orbit: a sine finds half of it, for type EW less than half a day (GCVS: below a day).
 
     Two of five have enough points; the others say so.
     """
