@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -17,12 +17,14 @@ class LightCurveFeatures(LightCurveUnit):
     """Compute features of each band by the package `light-curve` (Malanchev et al. 2021, MNRAS 502, 5147).
 
     The package is under the GPL and no part of a plain installation. Features are computed on the detections of a
-    band: on magnitudes, or on fluxes in nJy (then with forced photometry). The result has for each band with enough
+    band: on magnitudes, or on fluxes in nJy (then with forced photometry). Magnitudes know no sign: those of detections
+    that are fainter than the reference count only if `only_positive` is false. The result has for each band with enough
     points a dict of the features under the package's names, and `n_points`; others have `n_points` alone. A feature
     that cannot be computed is None.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
+    version: ClassVar[str] = "2"
 
     features: tuple[str, ...] = Field(
         (
@@ -33,6 +35,7 @@ class LightCurveFeatures(LightCurveUnit):
         description="extractors of the package, by the names of their classes",
     )
     domain: Literal["mag", "flux"] = Field("mag", description="magnitudes, or fluxes in nJy")
+    only_positive: bool = Field(True, description="leave out magnitudes of detections fainter than the reference")
     min_points: int = Field(5, ge=4, description="smallest number of points of a band")
 
     def prepare(self, folder: Path) -> "LightCurveFeatures":
@@ -53,6 +56,8 @@ class LightCurveFeatures(LightCurveUnit):
     def process(self, light_curve: LightCurve, tied: Tied) -> dict[str, Any]:
         """Features by band."""
         chosen = light_curve.detections if self.domain == "mag" else light_curve.of_kind("detection", "forced")
+        if self.domain == "mag" and self.only_positive:
+            chosen = chosen.where(chosen.positive)
         return {band: self._of_band(chosen.in_band(band)) for band in chosen.bands}
 
     def _of_band(self, points: LightCurve) -> dict[str, Any]:

@@ -26,3 +26,13 @@ def test_features_are_those_of_the_textbook() -> None:
     assert found["g"]["linear_fit_slope"] == pytest.approx(0.1)
     with pytest.raises(ValueError, match="has no feature Amplitud;"):
         LightCurveFeatures(features=("Amplitud",)).prepare(Path())
+
+
+def test_fainter_than_the_reference() -> None:
+    """Five of ten magnitudes are of a source that lost light; they say nothing about the others'."""
+    pytest.importorskip("light_curve")
+    points = [detection(100.0 + n, "g", 18.0 + n % 2, 0.05, positive=n % 2 == 0) for n in range(10)]
+    unit = LightCurveFeatures(features=("Amplitude",)).prepare(Path())
+    assert unit.process(light_curve(*points), {}) == {"g": {"n_points": 5, "amplitude": pytest.approx(0.0)}}
+    both = LightCurveFeatures(features=("Amplitude",), only_positive=False).prepare(Path())
+    assert both.process(light_curve(*points), {}) == {"g": {"n_points": 10, "amplitude": pytest.approx(0.5)}}
