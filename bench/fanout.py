@@ -3,8 +3,8 @@
     python bench/fanout.py --alerts night.tar.gz --times 60 --executor dask --workers 2 --unit BazinFit
 
 Packets are ingested with nothing to compute; then their tickets are computed by `dagster job execute`, with the
-`workers.yaml` that is asked for, on an instance and a mongod of its own. `empty` is the same job once more, with nothing
-left to do: what is left of its time is the executor's. Times are from the start of the run to its end, as Dagster's
+`workers.yaml` that is asked for, on an instance and a mongod of its own. `empty` is the same job once more, with
+nothing left to do: what is left of its time is the executor's. Times are from the start of the run to its end, as Dagster's
 history has them; the start of the process that runs it is left out.
 
 Celery's messages and results go through that mongod, too, and its workers are started before the run.
@@ -72,7 +72,8 @@ def measure(options: argparse.Namespace, folder: Path, uri: str) -> dict[str, An
         full, empty = (run(env, folder / "log") for _ in range(2))
     found = list(store.database[f"{SURVEY}.t2"].find({}, {"code": 1, "body.version": 1}))
     store.close()
-    assert len(found) == made and all(d["code"] >= 0 and len(d["body"]) == 1 for d in found)
+    assert len(found) == made
+    assert all(d["code"] >= 0 and len(d["body"]) == 1 for d in found)
     return {
         "executor": options.executor,
         "workers": options.workers,
@@ -155,7 +156,8 @@ def run(env: dict[str, str], log: Path) -> float:
     os.environ["DAGSTER_HOME"] = env["DAGSTER_HOME"]
     with dg.DagsterInstance.get() as history:
         (record,) = history.get_run_records(limit=1)
-        assert record.start_time is not None and record.end_time is not None
+        assert record.start_time is not None
+        assert record.end_time is not None
         return record.end_time - record.start_time
 
 
