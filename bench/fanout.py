@@ -4,8 +4,8 @@
 
 Packets are ingested with nothing to compute; then their tickets are computed by `dagster job execute`, with the
 `workers.yaml` that is asked for, on an instance and a mongod of its own. `empty` is the same job once more, with
-nothing left to do: what is left of its time is the executor's. Times are from the start of the run to its end, as Dagster's
-history has them; the start of the process that runs it is left out.
+nothing left to do: what is left of its time is the executor's. Times are from the start of the run to its end, as
+Dagster's history has them; the start of the process that runs it is left out.
 
 Celery's messages and results go through that mongod, too, and its workers are started before the run.
 """
