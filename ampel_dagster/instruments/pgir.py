@@ -52,7 +52,7 @@ class PGIR(Instrument):
                 yield error
 
     def stock_id(self, name: str) -> int:
-        """'PGIR19aacbvv' -> 3568519: the letters as a base-26 number, then the two digits of the year."""
+        """'PGIR19aacbvv' -> 3639519: the letters as a base-26 number, then the two digits of the year."""
         match = _NAME.fullmatch(name)
         if match is None or match[1] == "00":
             raise ValueError(f"{name!r} is no PGIR name (PGIR, the year's last two digits, six letters)")
@@ -62,7 +62,7 @@ class PGIR(Instrument):
         return number * 100 + int(match[1])
 
     def stock_name(self, stock: int) -> str:
-        """3568519 -> 'PGIR19aacbvv'."""
+        """3639519 -> 'PGIR19aacbvv'."""
         number, year = divmod(stock, 100)
         letters = ""
         for _ in range(6):

@@ -10,7 +10,7 @@ from ampel_dagster.testing import Survey
 from tests.kafka_broker import Broker
 
 
-def test_killed_at_each_write(mongo_uri: str, store: Store) -> None:
+def test_killed_at_every_second_write(mongo_uri: str, store: Store) -> None:
     program = Path(__file__).with_name("kill_each_write.py")
     name = store.database.name
     done = subprocess.run([sys.executable, str(program), mongo_uri, name], capture_output=True, text=True)
