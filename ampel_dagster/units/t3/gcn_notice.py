@@ -26,7 +26,7 @@ class GcnNotice(KafkaSender):
     """Send each object as a notice to GCN: JSON in the unified schema, over GCN's Kafka brokers.
 
     By GCN's documentation for producers (https://gcn.nasa.gov/docs/notices/producers) and its core schemas Alert,
-    Event, DateTime, Localization and Reporter (https://github.com/nasa-gcn/gcn-schema, version 6); positions and their
+    Event, DateTime, Localization and Reporter (https://github.com/nasa-gcn/gcn-schema); positions and their
     errors are in degrees there. A mission registers its topic and a schema of its own first. The client's id and secret
     are secrets by name, with which the library gets a token (OpenID Connect). The test server and `alert_tense: test`
     are the default: set `domain: gcn.nasa.gov` and `alert_tense: current` for the real thing. `trigger_time` is the
