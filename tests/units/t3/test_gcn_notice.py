@@ -25,8 +25,8 @@ ABOUT = {
 }
 #: JD 2458349 is noon of 2018-08-18.
 CURVE = light_curve(limit(2458348.0, "g", 20.5), detection(2458349.0, "g", 19.0), detection(2458350.0, "r", 18.5))
-#: Fields by type in GCN's core schemas, of versions 1.0 to 6.1: Alert, Event, DateTime, Localization, Reporter, Redshift,
-#: AdditionalInfo.
+#: Fields by type in GCN's core schemas, of versions 1.0 to 6.1: Alert, Event, DateTime, Localization, Reporter,
+#: Redshift, AdditionalInfo.
 TYPES = {
     **dict.fromkeys(("$schema", "alert_datetime", "mission", "instrument", "trigger_time", "additional_info"), str),
     **dict.fromkeys(("ra", "dec", "ra_dec_error", "containment_probability", "redshift"), float),
