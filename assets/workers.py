@@ -16,7 +16,7 @@ from ampel_dagster.model.errors import UserError
 
 class _Place(NamedTuple):
     module: str
-    #: What to install, and the number of Dagster's libraries belongs to that of Dagster.
+    #: What to install; the version belongs to that of Dagster.
     install: str = ""
 
 
@@ -32,15 +32,14 @@ RETRY = dg.RetryPolicy(max_retries=3, delay=1)
 
 
 def executor_of(spec: WorkersSpec) -> dg.ExecutorDefinition:
-    """The executor, configured. Raises UserError where it is not installed, or refuses its configuration."""
+    """The executor, configured; Dagster checks its configuration when a run begins.
+
+    Raises UserError where it is not installed.
+    """
     module, install = _EXECUTORS[spec.executor]
     try:
         found: Any = getattr(import_module(module), f"{spec.executor}_executor")
     except ImportError as error:
         raise UserError(f"workers.yaml: {spec.executor} is not installed; pip install '{install}'") from error
-    try:
-        configured: dg.ExecutorDefinition = found.configured(spec.config, name=found.name)
-    except dg.DagsterInvalidConfigError as error:
-        why = "; ".join(" ".join(one.message.split()) for one in error.errors)
-        raise UserError(f"workers.yaml: config: {why}") from error
+    configured: dg.ExecutorDefinition = found.configured(spec.config, name=found.name)
     return configured

@@ -206,7 +206,7 @@ class TestInit:
         assert result.exit_code == 0
         made = tmp_path / "a" / "survey"
         assert {path.name for path in made.iterdir()} == {
-            *("channels", "t2", "t3", "streams", "catalogs", "dagster.yaml", "workspace.yaml"),
+            *("channels", "t2", "t3", "streams", "catalogs", "dagster.yaml", "workers.yaml", "workspace.yaml"),
         }
         assert result.stdout.splitlines()[1] == f"  export AMPEL_INSTANCE={made}"
         assert CliRunner().invoke(main, ["check"], env={"AMPEL_INSTANCE": str(made)}).exit_code == 0

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 
 import dagster as dg
@@ -10,6 +11,7 @@ import pytest
 
 from ampel_dagster.config.instance import packaged_demo
 from ampel_dagster.config.load import load
+from ampel_dagster.config.spec import WorkersSpec
 from ampel_dagster.definitions import build
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.run import CODE_VERSION
@@ -227,6 +229,21 @@ class TestRunning:
             *("ingest_packets", "augment_tickets"),
         }
         assert set(kept.values()) == {"mongo_io"}
+
+    def test_workers(self, config):
+        """One step each, all of them before what they did is shown; other jobs stay as they are."""
+        defs = build(replace(config, workers=WorkersSpec(workers=3, executor="multiprocess")))
+        augment = defs.resolve_job_def("augment")
+        assert augment.executor_def.name == "multiprocess"
+        steps = {node.name for node in augment.nodes}
+        assert steps == {"augment_tickets_1", "augment_tickets_2", "augment_tickets_3", "report_partitions"}
+        assert len(augment.dependencies[dg.NodeInvocation("report_partitions")]["after"].get_node_dependencies()) == 3
+        assert defs.resolve_job_def("ingest").executor_def.name == "in_process"
+
+    def test_executor_that_is_not_installed(self, config, monkeypatch):
+        monkeypatch.setitem(sys.modules, "dagster_dask", None)
+        with pytest.raises(UserError, match=r"dask is not installed; pip install 'ampel-dagster\[dask\]'"):
+            build(replace(config, workers=WorkersSpec(executor="dask")))
 
     def test_steps_run_in_the_process_of_the_run(self, defs):
         for job in defs.jobs:

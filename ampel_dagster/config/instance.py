@@ -16,7 +16,7 @@ _DEFAULT = ".ampel"
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A folder with `channels/ t2/ t3/ streams/`, `dagster.yaml`, `workspace.yaml`, reports and the database."""
+    """A folder with `channels/ t2/ t3/ streams/`, `workers.yaml`, Dagster's settings, reports and the database."""
 
     folder: Path
 

@@ -151,6 +151,20 @@ def _kafka(block: str) -> str:
 
 
 MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
+    "several workers in one process": (
+        "workers.yaml",
+        "workers: 4",
+        "",
+        "several workers need an executor",
+        "add: executor: multiprocess",
+    ),
+    "executor that nobody knows": (
+        "workers.yaml",
+        "{workers: 4, executor: slurm}",
+        "executor",
+        "should be 'in_process', 'multiprocess', 'dask', 'celery' or 'k8s_job', not 'slurm'",
+        "",
+    ),
     "misspelt filter": (
         "channels/BRIGHT.yaml",
         CHANNEL.replace("DecentFilter", "DecentFliter"),
@@ -626,6 +640,8 @@ def test_content_of_all_files_is_the_identity(tmp_path: Path) -> None:
         {"t3/table.yaml": TABLE + "\nselect: {tags: {with: [SN]}}"},
         {"channels/B.yaml": "channel: B"},
     ]
+    moved = {"workers.yaml": "{workers: 4, executor: multiprocess}"}
+    assert config.id == good(tmp_path / "d", **moved).id, "where it is computed changes no result"
     ids = {good(tmp_path / f"{n}", **files).id for n, files in enumerate(changed)}
     assert len(ids - {config.id}) == len(changed)
 

@@ -78,6 +78,17 @@ def test_worker_that_finds_others_faster_goes_on(world: Any) -> None:
     assert [d["code"] for d in world.t2(product)].count(DocumentCode.RUNNING) == sum(map(len, held)) == 6
 
 
+def test_worker_of_the_same_name_takes_over_at_once(world: Any) -> None:
+    """A step that is started anew in its run; what others hold, in this run or another, stays with them."""
+    product = world.product(lambda *_: {})
+    world.ingest(world.rules("A", product), *(world.star(n) for n in range(7)))
+    for run, worker, size in (("r", "one", 3), ("r", "two", 2), ("other", "one", 1)):
+        assert len(world.ztf.tickets.claim(product.id, run, size, 600, {}, worker)) == size
+    assert world.compute(product, run="r", worker="one").counts["computed"] == 3 + 1
+    left = world.ztf.tickets.collection.find()
+    assert sorted((d["lease"]["run"], d["lease"]["worker"]) for d in left) == [("other", "one"), *2 * [("r", "two")]]
+
+
 #: Dies with the ticket of the number that is given.
 _WORKER = """
 import os, signal, sys

@@ -12,7 +12,10 @@ from sensors import active as active_runs
 @pytest.fixture
 def platform(make_platform):
     """One alert, whose result is asked for again."""
-    platform = make_platform({"A": {}})
+    return with_a_ticket(make_platform({"A": {}}))
+
+
+def with_a_ticket(platform):
     file = platform.folder / "landing" / "night.tar.gz"
     write_archive(file, [make_alert(cutouts=False)])
     platform.ingest(file)
@@ -52,6 +55,14 @@ class TestPending:
         active(platform, job, dg.DagsterRunStatus[status])
         requests, _, reason = look(platform, "pending_tickets")
         assert (requests, reason) == ([], f"a run of {job} is at it")
+
+    @pytest.mark.parametrize(("job", "requests"), [("ingest", 1), ("augment", 0)])
+    def test_several_workers_help_a_run_that_ingests(self, make_platform, look, job, requests):
+        workers = {"workers": 2, "executor": "multiprocess"}
+        platform = with_a_ticket(make_platform({"A": {}}, {"workers.yaml": workers}))
+        platform.ztf.tickets.reset({})
+        active(platform, job)
+        assert len(look(platform, "pending_tickets")[0]) == requests
 
     def test_assets_that_are_made_from_the_ui(self, platform, look):
         platform.ztf.tickets.reset({})
