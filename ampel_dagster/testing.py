@@ -28,6 +28,7 @@ import pandas as pd
 from ampel_dagster.instruments.lsst_encode import FrameWriter
 from ampel_dagster.instruments.ztf_encode import encode_packet
 from ampel_dagster.instruments.ztf_schema import CANDIDATE, PRV_CANDIDATE, field_names
+from ampel_dagster.simulation.chance import uniforms
 from ampel_dagster.simulation.exposures import BANDS, Frame, Place
 from ampel_dagster.simulation.lsst_packets import make_dia_forced_source, make_dia_source, make_lsst_alert
 from ampel_dagster.simulation.packets import (
@@ -56,7 +57,9 @@ __all__ = [
     "make_limit",
     "make_lsst_alert",
     "simulate_night",
+    "star_catalog",
     "survey_of",
+    "truth_table",
     "write_archive",
 ]
 
@@ -171,6 +174,41 @@ def host_catalog(seed: int = 1, n_objects: int = 349) -> pd.DataFrame:
         (host.name, host.place.ra, host.place.dec, round(host.redshift, 5)) for host in Survey(seed, n_objects).hosts()
     ]
     return pd.DataFrame(rows, columns=["name", "ra_deg", "dec_deg", "z"])
+
+
+def star_catalog(seed: int = 1, n_objects: int = 349, known_share: float = 0.7) -> pd.DataFrame:
+    """A catalogue of the variable stars of ``Survey(seed, n_objects)`` that has about `known_share` of them.
+
+    Columns: `name`, `ra_deg` and `dec_deg` (J2000, degrees), `period_days`, and `mean_mag`.
+    """
+    rows = [
+        (star.name, star.place.ra, star.place.dec, round(star.period_days, 6), round(star.mean_mag, 3))
+        for star in Survey(seed, n_objects).variables()
+        if uniforms(seed, "catalogued", star.number)[0] < known_share
+    ]
+    return pd.DataFrame(rows, columns=["name", "ra_deg", "dec_deg", "period_days", "mean_mag"])
+
+
+def truth_table(survey: Survey, nights: Iterable[str]) -> pd.DataFrame:
+    """What is true of all that was in the images of some nights, one row an object, whether it was detected or not.
+
+    Columns: `name`, `kind`, `ra_deg`, `dec_deg`; `n_alerts`, `first_jd` and `last_jd` (detections in these nights, NaN
+    without any); and what the simulator knows, by kind: of supernovae `type`, `explosion_jd`, `peak_jd`, `peak_mag`,
+    `redshift`, `host`, `host_offset_arcsec`; of variables `period_days`, `amplitude_mag`, `mean_mag`; of asteroids
+    `designation` and `mag`; of artefacts `artefact`.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for night in nights:
+        for thing in survey.objects(night):
+            where = {"name": thing.name, "kind": thing.kind, "ra_deg": thing.place.ra, "dec_deg": thing.place.dec}
+            rows.setdefault(thing.name, {**where, "n_alerts": 0, "first_jd": None, "last_jd": None, **thing.truth()})
+        for sighting in survey.sightings(night):
+            row = rows[sighting.name]
+            row["n_alerts"] += 1
+            row["first_jd"] = sighting.jd if row["first_jd"] is None else min(row["first_jd"], sighting.jd)
+            row["last_jd"] = sighting.jd if row["last_jd"] is None else max(row["last_jd"], sighting.jd)
+    frame = pd.DataFrame(list(rows.values()))
+    return frame.astype({"first_jd": float, "last_jd": float}) if rows else frame
 
 
 def write_archive(path: Path, alerts: Iterable[SimulatedAlert | Mapping[str, Any]]) -> int:

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from math import gcd, log10, pi, sin
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from ampel_dagster.simulation.chance import between, uniforms
 from ampel_dagster.simulation.exposures import Frame, Place
 
 Kind = Literal["variable", "supernova", "asteroid", "bogus"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 G = 1
 ARTEFACTS = ("subtraction residual", "cosmic ray", "bad column")
 _DAY_ZERO = date(2017, 1, 1)

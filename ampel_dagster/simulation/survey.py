@@ -1,7 +1,7 @@
 """The simulated survey: which objects are seen in a night, and the alerts about them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from math import hypot
@@ -26,6 +26,7 @@ from ampel_dagster.simulation.exposures import (
 )
 from ampel_dagster.simulation.objects import (
     ARTEFACTS,
+    KINDS,
     Asteroid,
     Bogus,
     Kind,
@@ -98,6 +99,18 @@ class SimulatedAlert:
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """A detection, without the packet about it."""
+
+    name: str
+    kind: Kind
+    jd: float
+    candid: int
+    mag: float
+    positive: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """A place in the survey, filled by one object (variables) or by one after the other (all others)."""
 
@@ -124,29 +137,55 @@ class Survey:
 
     def night(self, night: str) -> Iterator[SimulatedAlert]:
         """Alerts of a UT night (``2018-08-19``), in order of time."""
+        seen = [
+            (frame.jd, detection.candid, slot, thing, frame)
+            for slot, thing, frame, detection in self._detections(night)
+        ]
+        seen.sort(key=itemgetter(0, 1))
+        return (self._alert(slot, thing, frame) for _, _, slot, thing, frame in seen)
+
+    def sightings(self, night: str, kinds: Collection[Kind] = KINDS) -> list[Sighting]:
+        """Detections of a UT night in order of time: its alerts, without the work of making packets."""
+        found = [
+            Sighting(thing.name, thing.kind, frame.jd, detection.candid, detection.mag, detection.positive)
+            for _, thing, frame, detection in self._detections(night, kinds)
+        ]
+        return sorted(found, key=lambda sighting: (sighting.jd, sighting.candid))
+
+    def objects(self, night: str) -> Iterator[SkyObject]:
+        """What was there in the images of a night, bright enough to be detected or not."""
         nid = _nid(night)
-        seen = []
         for slot in self._slots:
+            yield from self._objects(slot, nid, frames(self.seed, slot.field, slot.rcid, nid))
+
+    def hosts(self) -> Iterator[Host]:
+        """Galaxies of the supernovae."""
+        return (_host(self.seed, slot) for slot in self._slots if slot.kind == "supernova")
+
+    def variables(self) -> Iterator[Variable]:
+        """The variable stars."""
+        return (_variable(self.seed, slot) for slot in self._slots if slot.kind == "variable")
+
+    def _detections(
+        self, night: str, kinds: Collection[Kind] = KINDS
+    ) -> Iterator[tuple[Slot, SkyObject, Frame, Detection]]:
+        nid = _nid(night)
+        for slot in self._slots:
+            if slot.kind not in kinds:
+                continue
             tonight = frames(self.seed, slot.field, slot.rcid, nid)
             for thing in self._objects(slot, nid, tonight):
                 for frame in tonight:
                     detection = self._observe(slot, thing, frame)[0]
                     if detection is not None:
-                        seen.append((frame.jd, detection.candid, slot, thing, frame))
-        seen.sort(key=itemgetter(0, 1))
-        return (self._alert(slot, thing, frame) for _, _, slot, thing, frame in seen)
-
-    def hosts(self) -> Iterator[Host]:
-        """Galaxies of the supernovae."""
-        return (_host(self.seed, slot) for slot in self._slots if slot.kind == "supernova")
+                        yield slot, thing, frame, detection
 
     def _objects(self, slot: Slot, nid: int, tonight: tuple[Frame, ...]) -> Iterator[SkyObject]:
         """What fills the slot in a night, if anything."""
         if not tonight:
             return
         if slot.kind == "variable":
-            place = _place(self.seed, slot, "variable")
-            yield Variable.make(self.seed, slot.number, FIRST_NID, place)
+            yield _variable(self.seed, slot)
         elif slot.kind == "supernova":
             jd = explosion_jd(self.seed, slot.number, nid)
             if jd <= tonight[-1].jd and nid <= jd - JD_2017 + _SUPERNOVA_LIFE:
@@ -243,6 +282,10 @@ def _place(seed: int, slot: Slot, what: str | int) -> Place:
 
 def _host(seed: int, slot: Slot) -> Host:
     return Host.make(seed, slot.number, _place(seed, slot, "host"))
+
+
+def _variable(seed: int, slot: Slot) -> Variable:
+    return Variable.make(seed, slot.number, FIRST_NID, _place(seed, slot, "variable"))
 
 
 def _record(thing: SkyObject, jd: float, seen: list[float], covered: int) -> Record:

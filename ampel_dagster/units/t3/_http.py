@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from ssl import SSLContext
 from urllib.parse import urlsplit
 
 from ampel_dagster.model.errors import BusyError, RefusedError
@@ -21,7 +23,7 @@ def post(url: str, content: bytes, headers: Mapping[str, str], timeout_s: float,
     import httpx  # here: most commands send nothing
 
     try:
-        answer = httpx.post(url, content=content, headers=dict(headers), timeout=timeout_s)
+        answer = httpx.post(url, content=content, headers=dict(headers), timeout=timeout_s, verify=_tls())
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise BusyError(f"nobody answers at {_host(url)} ({type(error).__name__})") from None
     except httpx.UnsupportedProtocol:
@@ -34,6 +36,14 @@ def post(url: str, content: bytes, headers: Mapping[str, str], timeout_s: float,
     if answer.is_client_error or answer.is_redirect:
         raise RefusedError(said)
     raise ConnectionError(said)
+
+
+@lru_cache(maxsize=1)
+def _tls() -> SSLContext:
+    """Certificates to trust. Reading them takes longer (75 ms) than a whole request: they are read once."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def retry_after_s(value: str | None) -> float | None:
