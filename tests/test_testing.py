@@ -27,6 +27,8 @@ from ampel_dagster.testing import (
     make_detection,
     make_limit,
     simulate_night,
+    star_catalog,
+    truth_table,
     write_archive,
 )
 
@@ -210,3 +212,42 @@ def test_a_broken_archive_does_not_appear(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_archive(tmp_path / "a.tar.gz", [make_alert(), make_alert() | {"candid": None}])
     assert list(tmp_path.iterdir()) == []
+
+
+# --- truth ---
+
+
+def test_sightings_are_the_alerts() -> None:
+    survey = Survey(1, 105)
+    told = [(alert.name, alert.kind, alert.jd, alert.candid) for alert in survey.night(NIGHT)]
+    assert [(s.name, s.kind, s.jd, s.candid) for s in survey.sightings(NIGHT)] == told
+    supernovae = [row for row in told if row[1] == "supernova"]
+    assert [(s.name, s.kind, s.jd, s.candid) for s in survey.sightings(NIGHT, ("supernova",))] == supernovae
+    assert supernovae
+
+
+def test_truth_table_has_each_object_once_and_what_is_true_of_it() -> None:
+    survey, both = Survey(1, 105), (NIGHT, "2018-04-03")
+    alerts = [alert for night in both for alert in survey.night(night)]
+    truth = truth_table(survey, both).set_index("name")
+    assert truth.index.is_unique
+    assert truth.n_alerts.sum() == len(alerts)
+    for alert in alerts:
+        row = truth.loc[alert.name]
+        assert row.kind == alert.kind
+        assert row.first_jd <= alert.jd <= row.last_jd
+        assert {name: row[name] for name in alert.truth} == dict(alert.truth)
+        assert abs(row.dec_deg - alert.packet["candidate"]["dec"]) < 1 / 3600
+    # What is too young, too old or too near its mean was looked at in vain.
+    unseen = truth[truth.n_alerts == 0]
+    assert set(unseen.index).isdisjoint(alert.name for alert in alerts)
+    assert "supernova" in set(unseen.kind)
+    assert unseen.first_jd.isna().all()
+
+
+def test_star_catalog_has_a_part_of_the_stars() -> None:
+    every, some = star_catalog(1, 1000, known_share=1.0), star_catalog(1, 1000)
+    truth = truth_table(Survey(1, 1000), (NIGHT,))
+    assert set(truth[truth.kind == "variable"].name) <= set(every.name)
+    assert set(some.name) < set(every.name)
+    assert 0.6 < len(some) / len(every) < 0.8
