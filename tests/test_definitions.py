@@ -237,7 +237,8 @@ class TestRunning:
         assert augment.executor_def.name == "multiprocess"
         steps = {node.name for node in augment.nodes}
         assert steps == {"augment_tickets_1", "augment_tickets_2", "augment_tickets_3", "report_partitions"}
-        assert len(augment.dependencies[dg.NodeInvocation("report_partitions")]["after"].get_node_dependencies()) == 3
+        (waits,) = (needs for node, needs in augment.dependencies.items() if node.name == "report_partitions")
+        assert len(waits["after"].get_node_dependencies()) == 3
         assert defs.resolve_job_def("ingest").executor_def.name == "in_process"
 
     def test_executor_that_is_not_installed(self, config, monkeypatch):

@@ -13,6 +13,8 @@ Floats = NDArray[np.float64]
 Columns = dict[str, NDArray[Any]]
 #: Zero point of AB magnitudes for fluxes in nJy: 2.5 log10(3631 Jy / 1 nJy).
 AB_ZERO_POINT_NJY = 31.4
+#: From how many errors on a forced flux shows something. Source: ZTF forced photometry service, user guide, 13.3 (SNT).
+FORCED_SIGMA = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,22 @@ class LightCurve:
     def upper_limits(self) -> "LightCurve":
         """Exposures that did not show the object."""
         return self.of_kind("upper_limit")
+
+    @property
+    def shows_nothing(self) -> NDArray[np.bool_]:
+        """Which points did not show the object and tell how deep they looked, in `mag_limit`.
+
+        Upper limits, and forced measurements whose flux is, with either sign, within three errors of zero: some
+        surveys tell of an image without the object in the one way, some in the other.
+        """
+        quiet = (self.kind == "forced") & (np.abs(self.flux_njy) <= FORCED_SIGMA * self.flux_err_njy)
+        found: NDArray[np.bool_] = (quiet | (self.kind == "upper_limit")) & np.isfinite(self.mag_limit)
+        return found
+
+    @property
+    def non_detections(self) -> "LightCurve":
+        """The points that show nothing: what a unit asks when it wants the last limit before a detection."""
+        return self.where(self.shows_nothing)
 
     @property
     def bands(self) -> list[str]:

@@ -102,6 +102,16 @@ def test_upper_limits_in_the_flux_table() -> None:
     assert curve.flux_njy[0] != 0  # the curve itself is as it was
 
 
+def test_what_shows_nothing(curve: LightCurve) -> None:
+    """Limits, and forced fluxes within three errors of zero, if their depth is known."""
+    assert curve.non_detections.id.tolist() == [-5]  # the forced flux is 30 sigma
+    for flux, quiet in ((0.3, True), (-0.3, True), (0.31, False), (-0.31, False), (NAN, False)):
+        curve.flux_njy[3] = flux
+        assert curve.shows_nothing.tolist() == [False, True, False, quiet], flux
+    curve.mag_limit[1] = NAN
+    assert len(curve.non_detections) == 0
+
+
 def test_rows_become_columns() -> None:
     rows = [(BIG, 1.5, "detection", "r", 18.0, 0.1, 20.0, 1.0, 0.1, True, 150.0, 20.0)]
     curve = LightCurve.from_rows("ztf", 7, "ZTF18aaaaaaa", rows)

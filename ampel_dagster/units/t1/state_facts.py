@@ -18,8 +18,9 @@ class StateFacts(T1Compute):
     - `first_jd`, `last_jd`: first and last detection (Julian date); `last_mag`, `last_band` of the last one, and
       `peak_mag` of the brightest;
     - `age_days`: from the first detection to the last;
-    - `last_limit_jd`, `last_limit_mag`: the last upper limit before the first detection, and `days_from_limit`: how
-      long before it was. An object whose first detection follows closely upon a deep limit is young.
+    - `last_limit_jd`, `last_limit_mag`: the last limit before the first detection (an upper limit, or a forced
+      measurement within three errors of zero), and `days_from_limit`: how long before
+      it was. An object whose first detection follows closely upon a deep limit is young.
 
     What cannot be told is None.
     """
@@ -50,7 +51,8 @@ class StateFacts(T1Compute):
             "last_band": str(found.band[-1]),
             "peak_mag": min(measured, default=None),
         }
-        before = limits.where(limits.jd < first_jd)
+        unseen = light_curve.non_detections
+        before = unseen.where(unseen.jd < first_jd)
         if len(before):
             limit_jd = float(before.jd[-1])
             limit_mag = float(before.mag_limit[-1])

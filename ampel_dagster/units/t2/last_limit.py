@@ -1,6 +1,6 @@
 """The last limits before an object was seen."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
@@ -9,12 +9,15 @@ from ampel_dagster.units.base import LightCurveUnit, Tied
 
 
 class LastLimit(LightCurveUnit):
-    """Tell the last upper limit before the first detection, in any band and in each one.
+    """Tell the last limit before the first detection, in any band and in each one.
+
+    Limits are upper limits, and forced measurements within three errors of zero, with their depth of five sigma.
 
     The result has `jd`, `mag_limit`, `band`, `days_before` (the first detection) and `rise_mag` (limit minus the first
     detection's magnitude, if of the same band), and `bands`: by band the same. Without a limit all are None.
     """
 
+    version: ClassVar[str] = "2"
     model_config = ConfigDict(allow_inf_nan=False)
 
     only_positive: bool = Field(True, description="detections that are fainter than the reference don't count")
@@ -33,7 +36,7 @@ class LastLimit(LightCurveUnit):
         if not len(seen):
             return {**_NOTHING, "first_jd": None, "bands": {}}
         first_jd = float(seen.jd[0])
-        limits = light_curve.upper_limits
+        limits = light_curve.non_detections
         limits = limits.where(limits.jd < first_jd)
         if self.min_limit_mag is not None:
             limits = limits.where(limits.mag_limit >= self.min_limit_mag)

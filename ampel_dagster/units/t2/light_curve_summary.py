@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import hypot, isfinite
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import ConfigDict, Field
 
@@ -41,8 +41,8 @@ class LightCurveSummary(LightCurveUnit):
     - `bands`: bands with a detection, from blue to red;
     - `peak_mag`, `peak_jd`, `peak_band`: the brightest detection of all;
     - `ra_deg`, `dec_deg`: mean position of the detections;
-    - `last_significant_limit_jd`, `_mag`, `_band`: the last upper limit before the first detection that is deep enough
-      to have shown what was then detected.
+    - `last_significant_limit_jd`, `_mag`, `_band`: the last limit before the first detection that is deep enough to
+      have shown what was then detected: an upper limit, or a forced measurement within three errors of zero.
 
     For each band with a detection (here g):
 
@@ -57,6 +57,7 @@ class LightCurveSummary(LightCurveUnit):
       and the middle of their times. None if they are further apart than `max_color_gap_days`.
     """
 
+    version: ClassVar[str] = "2"
     model_config = ConfigDict(allow_inf_nan=False)
 
     only_positive: bool = Field(
@@ -126,7 +127,7 @@ class LightCurveSummary(LightCurveUnit):
             return nothing
         depth = first.mag if self.min_limit_mag is None else self.min_limit_mag
         # A depth that is NaN, for want of a magnitude, is reached by no limit.
-        found = (light_curve.kind == "upper_limit") & (light_curve.jd < first.jd) & (light_curve.mag_limit >= depth)
+        found = light_curve.shows_nothing & (light_curve.jd < first.jd) & (light_curve.mag_limit >= depth)
         if not found.any():
             return nothing
         last = int(found.nonzero()[0][-1])

@@ -18,11 +18,13 @@ class NearbyInfant(LightCurveUnit):
 
     The questions are those of AMPEL's `T2InfantCatalogEval`. Redshift and distance to the galaxy come from a
     `RedshiftDigest`; the cosmology is Planck 2018. The result has what was found (`z`, `distance_arcsec`,
-    `distance_kpc`, `abs_mag_peak`, `abs_mag_first`, `age_days`, `ndet`, `days_since_limit`, `detected_after_limit`,
-    `color`), `passed`, and `failed`: names of the cuts that were not passed. A cut whose value is unknown is not
-    passed. An object that passes has code 1 and the tag INFANT.
+    `distance_kpc`, `abs_mag_peak`, `abs_mag_first`, `age_days`, `ndet`, `days_since_limit`, `color`), `passed`,
+    and `failed`: names of the cuts that were not passed. A cut whose value is unknown is not passed. The limit is an
+    upper limit, or a forced measurement within three errors of zero. An object that passes has code 1 and the tag
+    INFANT.
     """
 
+    version: ClassVar[str] = "2"
     model_config = ConfigDict(allow_inf_nan=False)
     requires: ClassVar[tuple[str, ...]] = ("RedshiftDigest",)
 
@@ -32,7 +34,7 @@ class NearbyInfant(LightCurveUnit):
     max_distance_kpc: float | None = Field(None, gt=0, description="the same in kpc at the galaxy's redshift")
     max_age_days: float = Field(3.0, ge=0, description="longest time from first to last detection")
     max_days_since_limit: float | None = Field(
-        None, gt=0, description="longest time from the last upper limit before the first detection to that detection"
+        None, gt=0, description="longest time from the last limit before the first detection to that detection"
     )
     min_ndet: int = Field(1, ge=1, description="smallest number of positive detections")
     max_ndet: int | None = Field(None, ge=1, description="largest number of positive detections")
@@ -96,8 +98,8 @@ def _within(value: float | None, low: float | None, high: float | None) -> bool:
 
 
 def _days_since_limit(light_curve: LightCurve, seen: LightCurve) -> float | None:
-    """Days from the last upper limit before the first detection to that detection."""
+    """Days from the last limit before the first detection to that detection."""
     if not len(seen):
         return None
-    before = light_curve.jd[(light_curve.kind == "upper_limit") & (light_curve.jd < seen.jd[0])]
+    before = light_curve.jd[light_curve.shows_nothing & (light_curve.jd < seen.jd[0])]
     return float(seen.jd[0] - before[-1]) if len(before) else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import isfinite, sqrt
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -25,8 +25,8 @@ class RiseDecline(LightCurveUnit):
 
     - `ndet`, `n_bands`; `bool_pure`: no detection is negative; `jd_det`, `jd_last`, `t_lc` (days between them);
       `mag_det`, `band_det`, `mag_last`, `band_last`;
-    - `t_predetect`: days from the last upper limit before the first detection to it, `mag_ul` and `band_ul` of that
-      limit;
+    - `t_predetect`: days from the last limit before the first detection to it, `mag_ul` and `band_ul` of that limit: an
+      upper limit, or a forced measurement within three errors of zero;
     - `jd_max`, `mag_peak`, `band_peak`: the brightest point (of the band with most detections, if `peak_in_main_band`);
       `bool_peaked`: it is neither the first nor the last night; `bool_rise`, `bool_fall`: brighter than the first
       night, or fainter at last than at peak, by more than `significance` sigma; `bool_norise`: never brighter than at
@@ -40,6 +40,7 @@ class RiseDecline(LightCurveUnit):
       `max_color_gap_days` away.
     """
 
+    version: ClassVar[str] = "2"
     model_config = ConfigDict(allow_inf_nan=False)
 
     max_gap_days: float = Field(30.0, gt=0, description="longest pause that is no gap")
@@ -136,7 +137,7 @@ def _nearest(points: LightCurve, jd: float, max_gap_days: float) -> tuple[float,
 
 
 def _predetection(light_curve: LightCurve, jd_det: float) -> dict[str, Any]:
-    limits = light_curve.where((light_curve.kind == "upper_limit") & (light_curve.jd < jd_det))
+    limits = light_curve.where(light_curve.shows_nothing & (light_curve.jd < jd_det))
     if not len(limits):
         return {"t_predetect": None, "mag_ul": None, "band_ul": None}
     mag = float(limits.mag_limit[-1])

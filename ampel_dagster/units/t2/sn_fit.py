@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,11 @@ from ampel_dagster.units.t2._paths import value_at
 _INSTALL = "pip install 'ampel-dagster[sn]' (a C compiler is needed)"
 #: Codes of results: what became of the fit.
 TOO_FEW_POINTS, NO_REDSHIFT, DID_NOT_CONVERGE = 1, 2, 3
+#: Part of a filter's peak below which it counts as closed, as in sncosmo's own filters: else a leak of 1e-5 far from
+#: the band would put it outside of the model.
+_TRIM_LEVEL = 0.001
+#: Mean wavelengths in Å that filters have, from the far ultraviolet to K.
+_PLAUSIBLE_ANGSTROM = (1_300.0, 30_000.0)
 
 
 class SNFit(LightCurveUnit):
@@ -25,15 +30,19 @@ class SNFit(LightCurveUnit):
 
     Source: sncosmo (Barbary et al., doi:10.5281/zenodo.592747), SALT2 (Guy et al. 2007, A&A 466, 11), SALT3 (Kenworthy
     et al. 2021, ApJ 923, 265). Nothing is ever downloaded: model and filter curves are folders and files of the
-    instance.
+    instance. Filters are named as in the flux table, which for ZTF and LSST is as in sncosmo (``ztfg``, ``lsstg``).
+    Rubin publishes its own, in nm, as baseline/total_g.dat and so on (https://github.com/lsst/throughputs); sncosmo has
+    the same files as bandpasses/lsst/total_g.dat. Fluxes count, upper limits do not, which have none.
 
     The result has `model`, `z`, `z_source` (fixed, tied or fitted), `chisq`, `ndof`, `chisq_per_dof`, `n_points`,
     `success`; by name of each parameter of the model `parameters` and `errors`, the `covariance` of those that were
     fitted (`vparams`), `peak_abs_mag_b` (rest-frame Bessell B, AB, H0 of Planck 2018) and `phase_first_days`,
     `phase_last_days` (rest-frame days of first and last point from the model's time of maximum). Times are JD. Code 0:
-    a fit; 1: fewer points than `min_points`; 2: no redshift where one is needed; 3: the fit did not converge.
+    a fit; 1: fewer points than `min_points`; 2: no redshift where one is needed; 3: the fit did not converge, or no
+    band lies where the model has a spectrum.
     """
 
+    version: ClassVar[str] = "2"
     model_config = ConfigDict(allow_inf_nan=False, protected_namespaces=())
 
     source: Literal["salt2", "salt3"] = Field("salt3", description="kind of the model")
@@ -42,6 +51,7 @@ class SNFit(LightCurveUnit):
         min_length=1,
         description="file of the transmission (wavelength in Å, throughput) by band of the flux table, as in ztfg",
     )
+    bands_in_nm: tuple[str, ...] = Field((), description="bands whose files have the wavelength in nm, as Rubin's do")
     redshift: float | None = Field(None, gt=0, description="a fixed redshift; none: from redshift_from, or fitted")
     redshift_from: str | None = Field(
         None, description="path of the redshift in a tied product, as in RedshiftDigest.z"
@@ -86,9 +96,26 @@ class SNFit(LightCurveUnit):
         for band, file in self.bands.items():
             if not (folder / file).is_file():
                 raise ValueError(f"bands.{band}: there is no file {folder / file}; put it there")
+            self._check_band(band, folder / file)
+        unknown = sorted(set(self.bands_in_nm) - set(self.bands))
+        if unknown:
+            raise ValueError(
+                f"bands_in_nm names {unknown[0]}, which is none of the bands; there are: {', '.join(self.bands)}"
+            )
         prepared = self.model_copy()
         prepared._folder = folder
         return prepared
+
+    def _check_band(self, band: str, file: Path) -> None:
+        """A file in nm that is read as Å gives a fit, and a wrong one."""
+        try:
+            mean = float(load_band(band, file, band in self.bands_in_nm).wave_eff)
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"bands.{band}: {file} has no two columns of numbers ({error})") from None
+        least, most = _PLAUSIBLE_ANGSTROM
+        if not least <= mean <= most:
+            remedy = "take it out of" if band in self.bands_in_nm else "is it in nm? then add it to"
+            raise ValueError(f"bands.{band}: {file} lies at {mean:.0f} Å; {remedy} bands_in_nm")
 
     def fields(self) -> dict[str, str]:
         """Numbers; those of the model under their names."""
@@ -188,6 +215,7 @@ class SNFit(LightCurveUnit):
 
     def _described(self, fitted: Any, data: Any) -> dict[str, Any]:
         result, model = fitted
+        data = data[result.data_mask]  # without the bands that the model does not cover
         z, t0 = float(model.get("z")), float(model.get("t0"))
         phases = (np.asarray(data["time"], dtype=float) - t0) / (1 + z)
         covariance = result.covariance
@@ -211,7 +239,7 @@ class SNFit(LightCurveUnit):
         }
 
     def _bandpasses(self) -> dict[str, Any]:
-        return {band: load_band(band, self._folder / file) for band, file in self.bands.items()}
+        return {b: load_band(b, self._folder / file, b in self.bands_in_nm) for b, file in self.bands.items()}
 
 
 def _peak_abs_mag(model: Any) -> float | None:
@@ -230,12 +258,12 @@ def load_source(kind: str, folder: Path) -> Any:
 
 
 @lru_cache(maxsize=64)
-def load_band(name: str, file: Path) -> Any:
+def load_band(name: str, file: Path, in_nm: bool = False) -> Any:
     """A filter curve, read once by a process."""
     import sncosmo
 
-    wavelength_angstrom, throughput = np.loadtxt(file, unpack=True, usecols=(0, 1))
-    return sncosmo.Bandpass(wavelength_angstrom, throughput, name=name)
+    wavelength, throughput = np.loadtxt(file, unpack=True, usecols=(0, 1))
+    return sncosmo.Bandpass(wavelength * (10 if in_nm else 1), throughput, name=name, trim_level=_TRIM_LEVEL)
 
 
 @lru_cache(maxsize=64)

@@ -10,17 +10,17 @@ from ampel_dagster.model.stock import State
 from ampel_dagster.units.base import StateUnit, Tied
 
 #: What packets write where they know of no body.
-_NOBODY = frozenset((None, "", "null", "None"))
+_NOBODY = frozenset((None, "", "null", "None", "NONE"))
 
 
 class SolarSystem(StateUnit):
     """Tell known bodies of the solar system near each detection, from what the packets say.
 
-    ZTF: `ssdistnr` (arcsec, −999: none), `ssmagnr`, `ssnamenr` (https://zwickytransientfacility.github.io/ztf-avro-alert,
-    candidate); Rubin: `ssObjectId` of a detection that was linked to one. A detection is of a body if the body is at
-    most `radius_arcsec` away and, where the packet tells its magnitude, brighter than `max_mag`. The result has
-    `is_known` (any detection), `share` (of the detections that tell at all), `name`, `distance_arcsec` and `mag` of the
-    nearest, and `n_known`, `n_told`.
+    ZTF and PGIR: `ssdistnr` (arcsec, below 0: none), `ssmagnr`, `ssnamenr`
+    (https://zwickytransientfacility.github.io/ztf-avro-alert, candidate); Rubin: `ssObjectId` of a detection that was
+    linked to one. A detection is of a body if the body is at most `radius_arcsec` away and, where the packet tells its
+    magnitude, brighter than `max_mag`. The result has `is_known` (any detection), `share` (of the detections that tell
+    at all), `name`, `distance_arcsec` and `mag` of the nearest, and `n_known`, `n_told`.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)

@@ -153,7 +153,8 @@ def _photometry(points: LightCurve) -> list[dict[str, Any]]:
 
 def _limit(curve: LightCurve, jd: float) -> dict[str, Any]:
     """The last upper limit before a time; where there is none, the server wants to be told so."""
-    before = curve.upper_limits.where(curve.upper_limits.jd < jd)
+    unseen = curve.non_detections
+    before = unseen.where(unseen.jd < jd)
     if not len(before):
         return {"archiveid": "0", "archival_remarks": "no limit of this survey before"}
     return {
