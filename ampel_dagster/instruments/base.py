@@ -5,14 +5,16 @@ of this folder; the rest of the platform knows this interface only.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.model.light_curve import LightCurve
+
+T = TypeVar("T")
 
 
 class Instrument(ABC):
@@ -65,6 +67,18 @@ class Instrument(ABC):
     def covers(self, access: Collection[str], tag: Sequence[str]) -> bool:
         """Whether `access` gives a right to a datapoint of these tags."""
         return any(right in access for right in tag if right in self.rights)
+
+
+def each(records: Iterable[T | AlertFormatError], make: Callable[[T], Alert]) -> Iterator[Alert | AlertFormatError]:
+    """What is made of each record; one that cannot be read, or of which nothing can be made, stays an error."""
+    for found in records:
+        if isinstance(found, AlertFormatError):
+            yield found
+            continue
+        try:
+            yield make(found)
+        except AlertFormatError as error:
+            yield error
 
 
 def as_float(body: Mapping[str, Any], key: str) -> float:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ampel_dagster.instruments.avro_container import ContainerReader
-from ampel_dagster.instruments.base import Instrument, as_float
+from ampel_dagster.instruments.base import Instrument, as_float, each
 from ampel_dagster.instruments.lsst_schema import FrameReader
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
@@ -67,14 +67,7 @@ class LSST(Instrument):
 
     def decode(self, packet: Packet) -> Iterator[Alert | AlertFormatError]:
         """Alerts of one frame, container or JSON object."""
-        for found in self._records(packet.data):
-            if isinstance(found, AlertFormatError):
-                yield found
-                continue
-            try:
-                yield _alert(packet, *found)
-            except AlertFormatError as error:
-                yield error
+        return each(self._records(packet.data), lambda found: _alert(packet, *found))
 
     def _records(self, data: bytes) -> Iterator[tuple[Parts, int] | AlertFormatError]:
         """Records with the rank of their schema: its version times 100, 0 where it is not known."""

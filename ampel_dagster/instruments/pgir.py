@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from ampel_dagster.instruments.avro_container import ContainerReader, Record
-from ampel_dagster.instruments.base import Instrument, as_float
+from ampel_dagster.instruments.base import Instrument, as_float, each
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.errors import AlertFormatError
@@ -42,14 +42,7 @@ class PGIR(Instrument):
 
     def decode(self, packet: Packet) -> Iterator[Alert | AlertFormatError]:
         """Alerts of one container file."""
-        for found in self._reader.read(packet.data):
-            if isinstance(found, AlertFormatError):
-                yield found
-                continue
-            try:
-                yield self._alert(packet, found[0])
-            except AlertFormatError as error:
-                yield error
+        return each(self._reader.read(packet.data), lambda found: self._alert(packet, found[0]))
 
     def stock_id(self, name: str) -> int:
         """'PGIR19aacbvv' -> 3639519: the letters as a base-26 number, then the two digits of the year."""

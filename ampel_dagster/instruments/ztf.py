@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from ampel_dagster.instruments.avro_container import ContainerReader, Record
-from ampel_dagster.instruments.base import Instrument, as_float
+from ampel_dagster.instruments.base import Instrument, as_float, each
 from ampel_dagster.instruments.ztf_photometry import BANDS, photometry
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
@@ -49,15 +49,7 @@ class ZTF(Instrument):
 
     def decode(self, packet: Packet) -> Iterator[Alert | AlertFormatError]:
         """Alerts of one container file."""
-        for found in self._reader.read(packet.data):
-            if isinstance(found, AlertFormatError):
-                yield found
-                continue
-            record, version = found
-            try:
-                yield self._alert(packet, record, version)
-            except AlertFormatError as error:
-                yield error
+        return each(self._reader.read(packet.data), lambda found: self._alert(packet, *found))
 
     def stock_id(self, name: str) -> int:
         """'ZTF18aagtntk' -> 49361473: the letters as a base-26 number, shifted by 4 bits that hold the year - 2017."""

@@ -46,7 +46,8 @@ class Unruly(T1Compute):
             "large": {"a": "x" * 200_000},
             "deep": {"a": [[[[[[[[[[[1]]]]]]]]]]]},
         }
-        return answers[self.how]  # type: ignore[no-any-return]  # raises KeyError for any other
+        answer: Mapping[str, Any] = answers[self.how]  # raises KeyError for any other
+        return answer
 
 
 def rules(world: Any, channel: str, *units: T1Compute, **more: Any) -> Any:

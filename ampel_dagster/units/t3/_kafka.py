@@ -5,6 +5,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -147,10 +148,8 @@ class KafkaSender(BulkPublisher):
 
     def prepare(self, folder: Path) -> Self:
         """Check that the library is installed, and remember from where paths count."""
-        try:
-            import confluent_kafka  # noqa: F401
-        except ImportError:
-            raise ValueError(f"confluent-kafka is not installed; {_INSTALL}") from None
+        if find_spec("confluent_kafka") is None:
+            raise ValueError(f"confluent-kafka is not installed; {_INSTALL}")
         prepared = self.model_copy()
         prepared._folder = folder
         return prepared

@@ -5,8 +5,8 @@ import struct
 import warnings
 import zlib
 from base64 import b64encode
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from ampel_dagster.model.view import TransientView
 from ampel_dagster.units.t3._report_finder import finder_svg, place_of
 from ampel_dagster.units.t3._report_text import esc
 
+T = TypeVar("T")
 _ORDER = ("science", "template", "difference")
 #: A stamp has some 60 pixels a side; more than this is not shown, so that no alert can fill the memory.
 _MAX_BYTES = 16 * 1024 * 1024
@@ -26,16 +27,25 @@ _SOFTENING = 0.1
 
 def finder_figure(data: bytes, view: TransientView) -> str:
     """The science stamp, large, with the object marked; empty where it cannot be read or is cut off."""
-    try:
+
+    def figure() -> str:
         pixels, header = _image(data)
         place = place_of(header, pixels.shape, view.ra_deg, view.dec_deg, view.survey)
         if place is None:
             return ""
         svg = finder_svg(_base64(pixels), pixels.shape, place, view.name)
-    except Exception:  # noqa: BLE001 - as below; the stamps themselves say that they are not readable
-        return ""
-    turned = "" if place.north else "; the packet does not say where north is"
-    return f"<figure>{svg}<figcaption>finder: science stamp{turned}</figcaption></figure>"
+        turned = "" if place.north else "; the packet does not say where north is"
+        return f"<figure>{svg}<figcaption>finder: science stamp{turned}</figcaption></figure>"
+
+    return _if_readable(figure) or ""
+
+
+def _if_readable(make: Callable[[], T]) -> T | None:
+    """What is made of bytes from outside: whatever astropy says of them, the page must be written."""
+    try:
+        return make()
+    except Exception:  # noqa: BLE001  # foreign bytes
+        return None
 
 
 def _base64(pixels: NDArray[np.float64], *, signed: bool = False) -> str:
@@ -51,12 +61,15 @@ def cutout_figures(cutouts: Mapping[str, bytes]) -> str:
 
 def _figure(name: str, data: bytes) -> str:
     label = esc(name)
-    try:
+
+    def encoded() -> tuple[str, tuple[int, int]]:
         pixels = read_stamp(data)
-        image = _base64(pixels, signed=name == "difference")
-    except Exception:  # noqa: BLE001 - bytes from outside: whatever astropy says of them, the page must be written
+        return _base64(pixels, signed=name == "difference"), pixels.shape
+
+    found = _if_readable(encoded)
+    if found is None:
         return f'<figure><div class="unreadable">not readable</div><figcaption>{label}</figcaption></figure>'
-    height, width = pixels.shape
+    image, (height, width) = found
     alt = f"{label} cutout, {width} × {height} pixels"
     return (
         f'<figure><img src="data:image/png;base64,{image}" alt="{alt}" width="{width}" height="{height}">'

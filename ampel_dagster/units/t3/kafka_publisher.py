@@ -10,7 +10,8 @@ from ampel_dagster.model.view import ReactionContext, TransientView
 from ampel_dagster.units.t3._columns import Paths
 from ampel_dagster.units.t3._kafka import KafkaSender
 from ampel_dagster.units.t3._kafka_schema import TRANSIENT
-from ampel_dagster.units.t3._message import light_curve_rows, plain, values
+from ampel_dagster.units.t3._message import light_curve_rows, plain
+from ampel_dagster.units.t3._message import record as common
 
 #: Whole numbers that Avro's long holds.
 _LONGS = range(-(2**63), 2**63)
@@ -49,23 +50,14 @@ class KafkaPublisher(KafkaSender):
 
     def record(self, view: TransientView, context: ReactionContext) -> dict[str, Any]:
         """What is told about one object, by the names of the schema, without its stamps."""
-        return {
-            "process": context.process,
-            "channel": context.channel,
-            "night": view.night,
-            "run": context.run,
+        told = common(view, context, self.columns)
+        return told | {
             "sent": int(context.now.timestamp() * 1000),
-            "survey": view.survey,
-            "name": view.name,
-            "stock": view.stock,
-            "link": view.link,
-            "ra_deg": plain(view.ra_deg),
-            "dec_deg": plain(view.dec_deg),
             "first_jd": plain(view.first_jd),
             "jd": plain(view.jd),
             "tags": list(view.tag),
             "alerts": list(view.alerts),
-            "values": {path: _single(value) for path, value in values(view, self.columns).items()},
+            "values": {path: _single(value) for path, value in told["values"].items()},
             "t2": {name: _result(result) for name, result in sorted(view.t2.items())} if self.t2 else {},
             "light_curve": light_curve_rows(view) if self.light_curve else [],
         }

@@ -1,5 +1,7 @@
 """StateFacts: counts and times by arithmetic, None where nothing can be told."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from ampel_dagster.units.t1.state_facts import StateFacts
 JD = 2458349.7
 
 
-def curve(**more: object) -> LightCurve:
+def curve(**more: Any) -> LightCurve:
     """Two limits, one detection in g two days ago, and the alert in r."""
     history = [
         make_limit(jd=JD - 9, maglim=20.9),
@@ -20,7 +22,7 @@ def curve(**more: object) -> LightCurve:
         make_detection(jd=JD - 2, mag=18.2, band="g"),
         make_limit(jd=JD - 1, maglim=19.0),
     ]
-    packet = encode_packet(make_alert(jd=JD, mag=18.5, history=history, cutouts=False, **more))  # type: ignore[arg-type]
+    packet = encode_packet(make_alert(jd=JD, mag=18.5, history=history, cutouts=False, **more))
     (alert,) = ZTF().decode(Packet(packet, "made-up", 0))
     return ZTF().light_curve(alert.stock, alert.points)
 

@@ -15,7 +15,7 @@ from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.selection import Cone
 from ampel_dagster.sources.files import read_file
-from ampel_dagster.units.t2._sky_region import read_coverage, read_region
+from ampel_dagster.units.t2._sky_region import ProbabilityMap, read_coverage, read_region
 from ampel_dagster.units.t2.moc_member import MocMember
 from tests.units.t2.test_light_curve_summary import detection, light_curve, limit
 
@@ -202,7 +202,8 @@ def test_uniq_up_to_the_finest_order(tmp_path: Path) -> None:
         uniq = 4 * 4**order + 12 * 4**order - 1
         Table({"UNIQ": np.array([uniq]), "PROBDENSITY": [1.0]}).write(tmp_path / f"{order}.fits")
         region = read_region(tmp_path / f"{order}.fits")
-        assert (int(region.end[0]), int(region.begin[0])) == (12 * 4**29, 12 * 4**29 - 4 ** (29 - order))  # type: ignore[union-attr]
+        assert isinstance(region, ProbabilityMap)
+        assert (int(region.end[0]), int(region.begin[0])) == (12 * 4**29, 12 * 4**29 - 4 ** (29 - order))
 
 
 def test_real_packets(data: Path, tmp_path: Path) -> None:

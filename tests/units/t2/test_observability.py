@@ -40,6 +40,11 @@ def dark_hours(place: Place, noon: str, sun_altitude_deg: float = DARK) -> float
     return (dark[1] - dark[0]) * 24 if dark else None
 
 
+def made(**config: Any) -> Observability:
+    """As from YAML."""
+    return Observability.model_validate(config)
+
+
 def from_palomar(curve: LightCurve, **config: Any) -> Any:
     return Observability(sites=("palomar",), **config).process(curve, {})["palomar"]
 
@@ -64,7 +69,7 @@ def test_a_summer_night_that_does_not_get_dark() -> None:
     assert dark_hours(greenwich, "2026-06-21", -15.2) is None
     # cos H = (sin -15 - sin 51.478 sin 23.436) / (cos 51.478 cos 23.436): H is 175.906, 4.094 short of half a turn.
     assert dark_hours(greenwich, "2026-06-21", -15.0) == pytest.approx(2 * 4.094 / 15, abs=0.02)
-    unit = Observability(places={"greenwich": {"lon_deg": 0.0, "lat_deg": 51.478}})  # type: ignore[dict-item]
+    unit = made(places={"greenwich": {"lon_deg": 0.0, "lat_deg": 51.478}})
     found = unit.process(at("2026-06-21T20:00"), {})["greenwich"]
     assert (found["night"], found["observable"], found["hours"], found["dark_hours"]) == ("2026-06-21", False, 0.0, 0.0)
     assert found["max_altitude_deg"] is found["min_airmass"] is found["best_jd"] is found["moon_distance_deg"] is None
@@ -72,7 +77,7 @@ def test_a_summer_night_that_does_not_get_dark() -> None:
 
 def test_the_night_of_half_a_year_at_the_pole() -> None:
     """All is dark from noon to noon, and a position stays at the height of its declination."""
-    unit = Observability(places={"pole": {"lon_deg": 0.0, "lat_deg": -90.0}})  # type: ignore[dict-item]
+    unit = made(places={"pole": {"lon_deg": 0.0, "lat_deg": -90.0}})
     found = unit.process(at("2026-06-21T20:00", 100.0, -60.0), {})["pole"]
     assert (found["dark_hours"], found["hours"]) == (pytest.approx(24), pytest.approx(24))
     assert found["max_altitude_deg"] == pytest.approx(60, abs=0.2)
@@ -111,7 +116,7 @@ def test_what_never_rises_and_what_never_sets() -> None:
 
 def test_hours_above_an_altitude_at_the_equator() -> None:
     """On the celestial equator it is above 30 degrees for 120 of 360 degrees; 8 sidereal hours, all in the dark."""
-    unit = Observability(places={"here": {"lon_deg": 0.0, "lat_deg": 0.0}}, min_hours=7.97)  # type: ignore[dict-item]
+    unit = made(places={"here": {"lon_deg": 0.0, "lat_deg": 0.0}}, min_hours=7.97)
     found = unit.process(at("2026-03-20T22:00", 180.0, 0.0), {})["here"]
     assert found["hours"] == pytest.approx(8 / 1.0027379, abs=1e-3)
     assert found["observable"] is True
@@ -215,7 +220,7 @@ def test_distance_to_the_moon() -> None:
     ],
 )
 def test_the_night_that_is_on_or_comes_next(time: str, nights: dict[str, str]) -> None:
-    found = Observability(sites=tuple(nights)).process(at(time), {})  # type: ignore[arg-type]
+    found = made(sites=tuple(nights)).process(at(time), {})
     assert {site: result["night"] for site, result in found.items()} == nights
 
 
@@ -262,9 +267,9 @@ def test_mistakes() -> None:
     with pytest.raises(ValidationError, match="name sites, or say under places where yours are"):
         Observability()
     with pytest.raises(ValidationError, match="palomar is one of sites"):
-        Observability(sites=("palomar",), places={"palomar": {"lon_deg": 0.0, "lat_deg": 0.0}})  # type: ignore[dict-item]
+        made(sites=("palomar",), places={"palomar": {"lon_deg": 0.0, "lat_deg": 0.0}})
     with pytest.raises(ValidationError, match="'apache_point', 'calar_alto'"):
-        Observability(sites=("palomer",))  # type: ignore[arg-type]
+        made(sites=("palomer",))
 
 
 def test_real_packets(data: Path) -> None:

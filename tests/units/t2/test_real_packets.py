@@ -220,7 +220,7 @@ def test_fields_of_the_packet(data: Path, rows: pd.DataFrame) -> None:
     alert, _ = next(alerts(data / ONE))
     points = sorted(alert.points, key=lambda point: point.jd)
     for of, row in (("newest", seen(rows).iloc[-1]), ("brightest", rows.loc[rows["magpsf"].idxmin()])):
-        found = FromAlert(columns=("rb", "magpsf", "fid"), of=of).process(STATE, points, {})  # type: ignore[arg-type]
+        found = FromAlert.model_validate({"columns": ("rb", "magpsf", "fid"), "of": of}).process(STATE, points, {})
         assert found == {"jd": row["jd"], "rb": row["rb"], "magpsf": row["magpsf"], "fid": row["fid"]}
 
 

@@ -91,8 +91,7 @@ def test_another_survey_needs_its_bands_and_nothing_else(models: Path) -> None:
     """The same light through the same glass, sent by Rubin."""
     curve, true = made(models)
     rubin = replace(curve, survey="lsst")
-    unit = SNFit(model_folder="salt3", redshift=0.05, bands={f"lsst{b[3:]}": file for b, file in BANDS.items()})
-    found = unit.prepare(models).process(rubin, {})  # type: ignore[attr-defined]
+    found = fit(models, bands={f"lsst{band[3:]}": file for band, file in BANDS.items()}).process(rubin, {})
     assert found.body["parameters"] == fit(models).process(curve, {}).body["parameters"]
     assert all(
         abs(found.body["parameters"][key] - value) < 4 * found.body["errors"][key] for key, value in true.items()
