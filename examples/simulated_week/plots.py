@@ -12,6 +12,7 @@ from ampel_dagster.model.night import jd_of_night
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 
 #: Okabe & Ito's, which all eyes can tell apart.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
@@ -40,7 +41,9 @@ def _scores(found: pd.DataFrame) -> Any:
         places = [place + shift for place in range(len(found))]
         bars = axes.bar(places, found[name], width=0.38, color=color, label=name)
         axes.bar_label(bars, fmt="{:.2f}", padding=2)
-    labels = [f"{channel}\n{row.both} of {row.members}, {row.reacted} told" for channel, row in found.iterrows()]
+    labels = [
+        f"{channel}\n{row.both:.0f} of {row.members:.0f}, {row.reacted:.0f} told" for channel, row in found.iterrows()
+    ]
     axes.set_xticks(range(len(found)), labels)
     axes.set_ylim(0, 1.25)
     axes.legend(ncols=2, loc="upper left", frameon=False)
@@ -59,6 +62,7 @@ def _latency(found: pd.DataFrame) -> Any:
     right.set(xlabel="days from explosion to reaction")
     right.legend(frameon=False)
     for axes in (left, right):
+        axes.yaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -70,7 +74,7 @@ def _light_curves(plan: Plan, truth: pd.DataFrame, reactions: pd.DataFrame) -> A
     for night in plan.nights:
         for alert in plan.survey.night(night):
             packets[alert.name] = alert
-    figure, every = plt.subplots(1, 4, figsize=(12.0, 3.0), layout="constrained")
+    figure, every = plt.subplots(1, 4, figsize=(12.0, 3.4), layout="constrained")
     for axes, (title, name) in zip(every, _chosen(truth, first_told).items(), strict=True):
         zero = jd_of_night(plan.nights[0])
         body = packets[name].packet
@@ -90,6 +94,15 @@ def _light_curves(plan: Plan, truth: pd.DataFrame, reactions: pd.DataFrame) -> A
         axes.title.set_fontsize(10)
         axes.invert_yaxis()
     every[0].set_ylabel("magnitude")
+    marks = [
+        Line2D([], [], color=color, marker=marker, linestyle="", label=band) for band, color, marker in _BANDS.values()
+    ]
+    marks += [
+        Line2D([], [], color=_GREY, marker="v", linestyle="", alpha=0.5, label="limit"),
+        Line2D([], [], color=_GREY, linestyle=":", label="explosion"),
+        Line2D([], [], color=_BLUE, linestyle="--", label="first reaction"),
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
     return figure
 
 
