@@ -75,7 +75,9 @@ def _listening(
     rules, held = split_live(store, setup.rules(survey), run.mode)
     if held:
         context.log.warning(f"not activated, so left out: {', '.join(held)}")
-    ingestion = Ingestion(store, instrument, setup.stream(survey), rules, run)
+    ingestion = Ingestion(
+        store, instrument, setup.stream(survey), rules, run, neighbours=setup.neighbours(survey, rules)
+    )
     augmentation = Augmentation(store, instrument, setup.products_of(survey), run, {}, setup.reactions)
     return Listening(ingestion, augmentation, source, config.packets_per_turn)
 

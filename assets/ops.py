@@ -74,7 +74,10 @@ def ticket_jobs(setup: Config) -> tuple[dg.JobDefinition, dg.JobDefinition]:
         rules, held = split_live(mongo.store, setup.rules(config.survey, tuple(config.channels)), run.mode)
         if held:
             context.log.warning(f"not activated, so left out: {', '.join(held)}")
-        ingestion = Ingestion(mongo.store, setup.instrument(config.survey), setup.stream(config.survey), rules, run)
+        survey, neighbours = config.survey, setup.neighbours(config.survey, rules)
+        ingestion = Ingestion(
+            mongo.store, setup.instrument(survey), setup.stream(survey), rules, run, neighbours=neighbours
+        )
         if config.quarantined:
             ids = [int(id_) for id_ in config.quarantined]
             return dg.Output(replay(ingestion, ids, PROGRESS.get("ingest")))

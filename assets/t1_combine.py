@@ -31,6 +31,7 @@ def t1_asset(config: Config, survey: str) -> dg.AssetsDefinition:
         channels, nights = split_partitions(context.partition_keys)
         run = begin(context, config, mongo.store, "archive")
         rules = config.rules(survey, tuple(channels))
-        return dg.Output(tiers.combine(mongo.store, config.instrument(survey), rules, run, accepted, nights))
+        instrument, neighbours = config.instrument(survey), config.neighbours(survey, rules)
+        return dg.Output(tiers.combine(mongo.store, instrument, rules, run, accepted, nights, neighbours))
 
     return t1

@@ -1,7 +1,7 @@
 """Load, validate and build a configuration; every problem is reported at once."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +68,11 @@ class Config:
         """Rules of the given channels (none: all) that want something of a survey."""
         chosen = channels or tuple(self.channels)
         return [self.channels[name].surveys[survey] for name in chosen if survey in self.channels[name].surveys]
+
+    def neighbours(self, survey: str, rules: Sequence[ChannelRules]) -> list[ChannelRules]:
+        """Rules of all other channels that see the same states as one of these."""
+        views, names = {r.view for r in rules}, {r.channel for r in rules}
+        return [r for r in self.rules(survey) if r.view in views and r.channel not in names]
 
     def products_of(self, survey: str) -> list[Product]:
         """Products that channels of a survey ask for, each after those that it requires."""

@@ -36,7 +36,7 @@ class SelectionWriter:
 
     def __init__(self, ingestion: Ingestion) -> None:
         self._in = ingestion
-        self._combiner = Combiner(ingestion.instrument, ingestion.rules)
+        self._combiner = Combiner(ingestion.instrument, [*ingestion.rules, *ingestion.neighbours])
         self._began = utc_now()
         self._covered: Rows = {}
         self._told = False
@@ -71,6 +71,7 @@ class SelectionWriter:
         outcomes = self._write_accepted(selection, accepted, meta, tally) if accepted else {}
         store_alerts(self._in, selection, outcomes, meta, tally)
         store_rest(self._in, selection, meta, tally)
+        self._share(selection, meta, tally)
         unbroken()
         while not self._close(selection, tally, overtaken):
             overtaken = self._settle(selection, overtaken, stocks, meta, tally)
@@ -110,6 +111,20 @@ class SelectionWriter:
             mark(survey, stocks)  # their states are still to come
         return times
 
+    def _share(self, selection: Selection, meta: Mapping[str, Any], tally: Tally) -> None:
+        """Give alerts that a neighbour's run has taken since we looked the states that both share.
+
+        Both write before they look again, so that the later one sees what the other did.
+        """
+        if not (self._in.with_states and self._in.neighbours):
+            return
+        survey = self._in.store.survey(self._in.survey)
+        mine = {item.alert.id: item for item in selection.judged if item.channels}
+        now = survey.ledger.prior(list(mine))
+        stocks = {item.alert.stock for id_, item in mine.items() if not now[id_].channel <= _takers(item)}
+        if stocks:
+            tally.counts.update(settle(survey, self._combiner, sorted(stocks), meta))
+
     def _write_accepted(
         self, selection: Selection, accepted: set[int], meta: Mapping[str, Any], tally: Tally
     ) -> dict[int, Outcome]:
@@ -144,10 +159,16 @@ class SelectionWriter:
         return found
 
 
+def _takers(item: Judged) -> frozenset[str]:
+    """Channels that take the alert, now or before."""
+    return frozenset(item.channels) | (item.prior.channel if item.prior else frozenset())
+
+
 def _record(item: Judged, batches: frozenset[int]) -> AlertRecord:
     alert = item.alert
+    # Whoever took it before shares the states that come of it now: an alert has one for all who see the same.
     verdicts = {**(item.prior.verdict if item.prior else {}), **item.verdicts}
-    codes = {c: max(verdicts[c]["code"], 0) if c in verdicts else 0 for c in item.channels}
+    codes = {c: max(verdicts[c]["code"], 0) if c in verdicts else 0 for c in sorted(_takers(item))}
     dps = tuple(point.id for point in alert.points)
     return AlertRecord(alert.id, alert.stock, alert.jd, alert.night, dps, codes, {}, batches)
 

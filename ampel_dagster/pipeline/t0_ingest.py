@@ -45,6 +45,8 @@ class Ingestion:
     run: RunInfo
     #: Whether states and tickets are made at once (T0 and T1 together) or by a T1 of their own.
     with_states: bool = True
+    #: Channels that are not asked, and see the same states: what they took before gets the states that it has now.
+    neighbours: Sequence[ChannelRules] = ()
     #: Which filters still work, in this run.
     breakers: Breakers = field(default_factory=Breakers)
 

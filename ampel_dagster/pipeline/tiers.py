@@ -76,11 +76,16 @@ def combine(
     run: RunInfo,
     alerts: Iterable[AlertRecord],
     nights: Sequence[str],
+    neighbours: Sequence[ChannelRules] = (),
 ) -> TierOutput:
-    """T1 over accepted alerts; at the end the batches that waited for their states are done."""
+    """T1 over accepted alerts; at the end the batches that waited for their states are done.
+
+    `neighbours`: rules of other channels that see the same states, and so share those that are made.
+    """
     name = instrument.survey
     survey, channels = store.survey(name), [r.channel for r in rules]
-    batches, combiner = store.batches, Combiner(instrument, rules)
+    sharing = [*rules, *neighbours]
+    batches, combiner = store.batches, Combiner(instrument, sharing)
     # Looked up before any alert is read: what overtook a batch until now is seen anyway.
     waiting = dict.fromkeys(batches.stored(name, channels, nights), 0)
     waiting |= {batch: times for batch, (times, _) in batches.overtaken(waiting).items()}
@@ -97,7 +102,7 @@ def combine(
 
     return TierOutput(
         collection=f"{name}.t1",
-        items=combine_stored(survey, instrument, rules, alerts),
+        items=combine_stored(survey, instrument, sharing, alerts),
         write=CombinationWriter(store, instrument, run).write,
         facts=lambda channel, night: t1_facts(survey, instrument, channel, night),
         finish=lambda: store.steadily(lambda _: finish()),
