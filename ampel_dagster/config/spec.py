@@ -105,6 +105,12 @@ class WorkersSpec(Spec):
         "in_process", description="who brings the steps to processes or machines; in_process: one after the other"
     )
     config: dict[str, Any] = Field(default_factory=dict, description="the executor's own configuration")
+    batch: int = Field(
+        20,
+        ge=1,
+        description="tickets that one of several workers takes at a time, where the product does not say: who takes "
+        "hundreds of a costly unit leaves none to the others",
+    )
 
     @model_validator(mode="after")
     def _at_the_same_time(self) -> Self:
