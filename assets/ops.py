@@ -166,10 +166,10 @@ def _augment_op(setup: Config) -> dg.OpDefinition:
         run = begin(context, setup, mongo.store, "live")
         # In this process nobody takes a step up again.
         worker = context.node_handle.name if setup.workers.executor != "in_process" else ""
-        size: dict[str, int] = {"size": setup.workers.batch} if setup.workers.workers > 1 else {}
+        size = setup.workers.batch if setup.workers.workers > 1 else Augmentation.size
         work = [
             Augmentation(
-                mongo.store, setup.instrument(s), setup.products_of(s), run, {}, setup.reactions, worker=worker, **size
+                mongo.store, setup.instrument(s), setup.products_of(s), run, {}, setup.reactions, size, worker=worker
             )
             for s in setup.surveys
         ]
