@@ -1,4 +1,4 @@
-"""Read a Kafka stream in turns, killed (SIGKILL) at its n-th write, for every third n; listen again, and compare.
+"""Read a Kafka stream in turns, killed (SIGKILL) at its n-th write, for every second n; listen again, and compare.
 
 Prints one JSON object: how many writes there were, and for which of them the documents differed.
 
@@ -55,7 +55,7 @@ def everything(store: Store) -> dict[str, Any]:
 
 
 def main(uri: str, database: str, broker: str) -> None:
-    """Kill at every third write."""
+    """Kill at every second write."""
     with TemporaryDirectory() as folder:
         dump = Path(folder) / "content.json"
 
@@ -92,7 +92,7 @@ def main(uri: str, database: str, broker: str) -> None:
             assert forked(whole, uri, database) == 0
             if dump.read_text() != expected:
                 different.append(number)
-            number += 3
+            number += 2
         sizes = {name: len(documents) for name, documents in json.loads(expected).items()}
         sys.stdout.write(json.dumps({"writes": number - 1, "different": different, "sizes": sizes}))
 

@@ -1,4 +1,4 @@
-"""Run an ingestion that is killed (SIGKILL) at its n-th write, for every second n; then run it again, and compare.
+"""Run an ingestion that is killed (SIGKILL) at its n-th write, for every n; then run it again, and compare.
 
 A program of its own: it forks a process for each attempt before any connection is made, so that imports are paid for
 once. Prints one JSON object: how many writes there were, and for which of them the documents differed.
@@ -151,7 +151,7 @@ def forked(work: Callable[[Store], None], uri: str, database: str) -> int:
 
 
 def main(uri: str, database: str) -> None:
-    """Kill at every second write in turn."""
+    """Kill at each write in turn."""
     found = packets()
     with TemporaryDirectory() as folder:
         dump = Path(folder) / "content.json"
@@ -180,9 +180,9 @@ def main(uri: str, database: str) -> None:
         expected = dump.read_text()
         assert forked(whole, uri, database) == 0
         replayed = dump.read_text() == expected
-        different, number, half = [], -1, False
+        different, number, half = [], 0, False
         while True:
-            number += 2
+            number += 1
             forked(emptied, uri, database)
             ended = forked(broken(number, half), uri, database)
             if ended == 0:

@@ -10,7 +10,7 @@ from ampel_dagster.testing import Survey
 from tests.kafka_broker import Broker
 
 
-def test_killed_at_every_second_write(mongo_uri: str, store: Store) -> None:
+def test_killed_at_each_write(mongo_uri: str, store: Store) -> None:
     program = Path(__file__).with_name("kill_each_write.py")
     name = store.database.name
     done = subprocess.run([sys.executable, str(program), mongo_uri, name], capture_output=True, text=True)
@@ -24,7 +24,7 @@ def test_killed_at_every_second_write(mongo_uri: str, store: Store) -> None:
     assert found["writes"] > 30
 
 
-def test_stream_that_is_killed_at_every_third_write(mongo_uri: str, store: Store) -> None:
+def test_stream_that_is_killed_at_every_second_write(mongo_uri: str, store: Store) -> None:
     """Whoever listens may die: what it had planned is read as it was planned, and nothing is lost or twice there."""
     broker = Broker()
     survey = Survey(seed=3, n_objects=14)
