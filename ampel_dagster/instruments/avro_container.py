@@ -2,14 +2,15 @@
 
 A ZTF packet repeats its 22 kB schema and carries 40 kB of stamps for 7 kB of data, most of it history. Avro is read
 in order, so the record is cut into three: the *head* up to the candidate, the *history*, and the *stamps*. A filter
-that rejects by the candidate alone costs the head only (measured: 14 times faster than the whole). The readers of the
-three are compiled for the schema at hand (`avro_compiler`), and kept by the bytes of the container's header.
+that rejects by the candidate alone costs the head only. The readers of the three are made for the schema at hand, and
+kept by the bytes of the container's header: those of `avro_rows`, which is compiled when the project is installed, or
+fastavro's where there was no C compiler.
 """
 
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -17,10 +18,16 @@ import fastavro
 from fastavro import schemaless_reader
 from fastavro.schema import SchemaParseException, UnknownType
 
-from ampel_dagster.instruments.avro_compiler import Reader, Unsupported, compile_reader, long_at
 from ampel_dagster.model.alert import MAX_ALERT_BYTES
 from ampel_dagster.model.errors import AlertFormatError
 
+try:
+    from ampel_dagster.instruments import avro_rows
+except ImportError:  # there was no C compiler when the project was installed
+    avro_rows = None  # type: ignore[assignment]
+
+#: (bytes, where a value begins) -> (the value, where it ends).
+Reader = Callable[[bytes, int], tuple[Any, int]]
 #: What fastavro, struct and zlib raise on bytes that are not what they claim to be.
 DECODE_ERRORS = (
     ArithmeticError,
@@ -177,18 +184,42 @@ class ContainerReader:
             position = end + _SYNC_BYTES
 
 
+def compiled() -> bool:
+    """Whether packets are read by compiled code."""
+    return avro_rows is not None
+
+
+def long_at(data: bytes, start: int) -> tuple[int, int]:
+    """A variable-length integer of up to 64 bits, and where it ends. Raises IndexError where the bytes break off."""
+    value = shift = 0
+    while True:
+        byte = data[start]
+        start += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            break
+        shift += 7
+        if shift > 63:
+            raise ValueError("an integer of more than 64 bits")
+    if value >> 64:
+        raise ValueError("an integer of more than 64 bits")
+    return (value >> 1) ^ -(value & 1), start
+
+
 def _reader(schema: Any, named: dict[str, Any]) -> Reader:
-    """A compiled reader, or fastavro's where the schema holds what cannot be compiled."""
-    try:
-        return compile_reader(schema, named)
-    except Unsupported:
+    """A compiled reader, or fastavro's where there is none or the schema holds what it does not know."""
+    if avro_rows is not None:
+        try:
+            return avro_rows.compile_reader(schema, named)
+        except avro_rows.Unsupported:
+            pass
 
-        def read(data: bytes, start: int) -> tuple[Any, int]:
-            stream = BytesIO(data)
-            stream.seek(start)
-            return schemaless_reader(stream, schema, None), stream.tell()
+    def read(data: bytes, start: int) -> tuple[Any, int]:
+        stream = BytesIO(data)
+        stream.seek(start)
+        return schemaless_reader(stream, schema, None), stream.tell()
 
-        return read
+    return read
 
 
 def _least_size(schema: Any, sizes: dict[str, int | None]) -> int:

@@ -81,6 +81,14 @@ def each(records: Iterable[T | AlertFormatError], make: Callable[[T], Alert]) ->
             yield error
 
 
+def changed(body: Mapping[str, Any], without: Collection[str], **strings: str) -> Mapping[str, Any]:
+    """A body without some of its fields, and with other strings in others that it has; `body` stays as it is."""
+    if isinstance(body, dict):
+        return {key: strings.get(key, value) for key, value in body.items() if key not in without}
+    # A record that is read field by field (`avro_rows`) stays one.
+    return body.changed(without, **strings)  # type: ignore[attr-defined, no-any-return]
+
+
 def as_float(body: Mapping[str, Any], key: str) -> float:
     """A field as a float, NaN where it is missing."""
     value = body.get(key)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ampel_dagster.instruments.avro_container import ContainerReader
-from ampel_dagster.instruments.base import Instrument, as_float, each
+from ampel_dagster.instruments.base import Instrument, as_float, changed, each
 from ampel_dagster.instruments.lsst_schema import FrameReader
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
@@ -204,8 +204,7 @@ def _points(
 
 
 def _detection(right: str, raw: Mapping[str, Any], rank: int) -> DataPoint:
-    body = dict(raw)
-    body.pop("diaSourceId", None)
+    body = changed(raw, ("diaSourceId",))
     jd, sensor = utc_jd(float(raw["midpointMjdTai"])), _integer(raw, "detector")
     tag = tags(right, raw.get("band"), "LSST_DP")
     return DataPoint(_integer(raw, "diaSourceId"), "detection", jd, sensor, tag, rank, body)
@@ -231,7 +230,7 @@ def _positive(id_: int) -> int:
 
 
 def _record(value: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise AlertFormatError("INVALID_FIELD", f"{name} is missing, or is no record")
     return value
 

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from ampel_dagster.instruments.avro_container import ContainerReader, Record
-from ampel_dagster.instruments.base import Instrument, as_float, each
+from ampel_dagster.instruments.base import Instrument, as_float, changed, each
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.errors import AlertFormatError
@@ -121,11 +121,9 @@ def _points(candid: int, candidate: Mapping[str, Any], history: Mapping[str, Any
 
 
 def _detection(candid: int, raw: Mapping[str, Any], rank: int) -> DataPoint:
-    body = dict(raw)
-    body.pop("candid", None)
-    file = body.get("pdiffimfilename")
-    if file:
-        body["pdiffimfilename"] = file.rsplit("/", 1)[-1]
+    file = raw.get("pdiffimfilename")
+    name = {"pdiffimfilename": file.rsplit("/", 1)[-1]} if file else {}
+    body = changed(raw, ("candid",), **name)
     return DataPoint(candid, "detection", _jd(raw), _sensor(raw), _TAG, rank, body)
 
 

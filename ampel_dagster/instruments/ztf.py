@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from ampel_dagster.instruments.avro_container import ContainerReader, Record
-from ampel_dagster.instruments.base import Instrument, as_float, each
+from ampel_dagster.instruments.base import Instrument, as_float, changed, each
 from ampel_dagster.instruments.ztf_photometry import BANDS, photometry
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
@@ -30,6 +30,8 @@ _RIGHTS = {1: ("ZTF_PUB",), 2: ("ZTF_PRIV",), 3: ("ZTF_PUB", "ZTF_PRIV"), 0: ("Z
 _DIGITS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "0123456789abcdefghijklmnop")
 _NAME = re.compile(r"ZTF([0-9]{2})([a-z]{7})")
 _BODY_TYPE_RANK = 1_000_000
+#: Fields of a detection that its datapoint does not repeat.
+_NOT_KEPT = frozenset({"candid", "programpi"})
 
 
 class ZTF(Instrument):
@@ -128,7 +130,7 @@ def read_points(
     """
     found = []
     try:
-        first = _detection(candid, dict(candidate), rank + _BODY_TYPE_RANK)
+        first = _detection(candid, candidate, rank + _BODY_TYPE_RANK)
         for body in history.get("prv_candidates") or ():
             if body.get("candid") is not None:
                 found.append(_detection(_int64(int(body["candid"])), body, rank))
@@ -177,15 +179,12 @@ def _int64(id_: int) -> int:
     return id_
 
 
-def _detection(candid: int, body: dict[str, Any], rank: int) -> DataPoint:
-    """A detection; `body` belongs to us: id and investigator leave it, the file name loses its folder."""
-    body.pop("candid", None)
-    body.pop("programpi", None)
-    file = body.get("pdiffimfilename")
-    if file:
-        body["pdiffimfilename"] = file.rsplit("/", 1)[-1].replace(".fz", "")
-    tag = tags(body.get("programid"), body.get("fid"))
-    return DataPoint(candid, "detection", _jd(body), _rcid(body), tag, rank, body)
+def _detection(candid: int, raw: Mapping[str, Any], rank: int) -> DataPoint:
+    """A detection: of its body the id and the investigator are left out, and the folder of the image."""
+    file = raw.get("pdiffimfilename")
+    name = {"pdiffimfilename": file.rsplit("/", 1)[-1].replace(".fz", "")} if file else {}
+    tag = tags(raw.get("programid"), raw.get("fid"))
+    return DataPoint(candid, "detection", _jd(raw), _rcid(raw), tag, rank, changed(raw, _NOT_KEPT, **name))
 
 
 def _upper_limit(raw: Mapping[str, Any], rank: int) -> DataPoint:

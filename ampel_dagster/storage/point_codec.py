@@ -55,7 +55,9 @@ class PointEncoder:
         if shared is None:
             fields = {"kind": kind, "channel": sorted(channels), "tag": list(tag)}
             shared = self._shared[key] = encode(fields)[4:-1] + _BODY
-        rest = shared + encode(body) + self._meta_bytes
+        # A body that comes from a compiled reader has its bytes at hand.
+        own = getattr(body, "to_bson", None)
+        rest = shared + (encode(body) if own is None else own()) + self._meta_bytes
         size = _HEAD.size + len(rest)
         head = _HEAD.pack(size, _ID, id_, _STOCK, stock, _JD, jd, _SENSOR, sensor, _RANK, rank)
         return RawBSONDocument(head + rest)

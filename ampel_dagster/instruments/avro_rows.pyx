@@ -1,0 +1,609 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: embedsignature=True, freethreading_compatible=False
+"""Records of Avro whose fields are read when somebody asks for them, and which are stored without being read.
+
+A packet brings some twenty-five datapoints of some forty fields. To make a dict of each, and then BSON of the dict, is
+half of what an ingester does; but filters look at few of these fields, and the database at none. So a flat record (one
+whose fields are numbers, strings or missing) becomes a `Row`: it knows where in the packet its fields begin, decodes
+the one that is asked for, and writes itself as BSON straight from the packet. All else becomes what it is in Python.
+
+Every step through the packet is checked against its end, lengths before they are used, strings for valid UTF-8 when the
+row is made: what is handed out can be read. A packet must not be trusted, and this is the one place of the project
+where a wrong number could read somebody else's memory.
+
+Encodings: https://avro.apache.org/docs/1.11.1/specification/#binary-encoding and https://bsonspec.org/spec.html.
+"""
+
+import sys
+from collections.abc import Mapping
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+if sys.byteorder != "little":
+    raise ImportError("numbers are copied as they are: both encodings, and the processor, must have the low byte first")
+
+cdef enum Kind:
+    NULL_, BOOLEAN, LONG, FLOAT, DOUBLE, BYTES, STRING, FIXED, ENUM, RECORD, ROW, ARRAY, MAP, UNION
+
+cdef dict _KINDS = {
+    "null": NULL_, "boolean": BOOLEAN, "int": LONG, "long": LONG, "float": FLOAT, "double": DOUBLE,
+    "bytes": BYTES, "string": STRING,
+}
+#: Where a field of a row begins that is missing.
+cdef uint32_t _MISSING = 0xFFFFFFFF
+#: What a changed row has in place of a field that it has no more.
+cdef object _GONE = object()
+
+
+class Unsupported(ValueError):
+    """The schema holds something that is not compiled (logical types); fastavro reads it."""
+
+
+def compile_reader(schema, named):
+    """A reader for a parsed schema; `named` are the types that it may name.
+
+    It takes bytes and the place where the value begins, and gives the value and the place where it ends. It raises
+    ValueError or EOFError on bytes that are no such value; it may read beyond what belongs to the value, but not beyond
+    the bytes, so its caller compares where it ended with where it should. Raises Unsupported.
+    """
+    return _Reader(_node(schema, dict(named), False))
+
+
+@cython.final
+cdef class _Reader:
+    cdef _Node _node
+
+    def __init__(self, _Node node):
+        self._node = node
+
+    def __call__(self, bytes data not None, Py_ssize_t start):
+        cdef _Place at
+        at.base = <const unsigned char*> PyBytes_AS_STRING(data)
+        at.end = PyBytes_GET_SIZE(data)
+        at.now = start
+        if not 0 <= start <= at.end or at.end >= _MISSING:
+            raise EOFError("it breaks off")
+        value = _read(self._node, data, &at)
+        return value, at.now
+
+
+cdef struct _Place:
+    const unsigned char* base
+    #: Where the next value begins, and where the bytes end.
+    Py_ssize_t now
+    Py_ssize_t end
+
+
+# ---------------------------------------------------------------------------------------------------------- schemas
+
+
+@cython.final
+cdef class _Node:
+    """A type of a schema."""
+
+    cdef Kind kind
+    #: Bytes of a fixed value.
+    cdef Py_ssize_t size
+    #: Names of fields, or symbols of an enumeration.
+    cdef tuple names
+    #: Types of fields, of branches; the one of items or values.
+    cdef tuple inner
+    cdef _Plan plan
+
+
+@cython.final
+cdef class _Plan:
+    """What is known of a flat record once for all: its fields, in order, and their names as BSON has them."""
+
+    cdef Py_ssize_t n
+    cdef tuple names
+    cdef dict index
+    #: By field: kind, and the bytes that say "null" and "a value" (-1: a field that is never missing).
+    cdef Kind* kinds
+    cdef int* null_tags
+    cdef int* value_tags
+    #: Names with the zero that ends them, one after the other, and where each begins.
+    cdef bytes keys
+    cdef Py_ssize_t* key_starts
+    #: Bytes of BSON that all fields take at most, without the content of strings.
+    cdef Py_ssize_t most
+
+    def __cinit__(self, tuple names, list kinds, list nulls, list values):
+        cdef Py_ssize_t i, n = len(names)
+        self.n = n
+        self.names = names
+        self.index = {name: i for i, name in enumerate(names)}
+        self.kinds = <Kind*> PyMem_Malloc(n * sizeof(Kind))
+        self.null_tags = <int*> PyMem_Malloc(n * sizeof(int))
+        self.value_tags = <int*> PyMem_Malloc(n * sizeof(int))
+        self.key_starts = <Py_ssize_t*> PyMem_Malloc((n + 1) * sizeof(Py_ssize_t))
+        if not (self.kinds and self.null_tags and self.value_tags and self.key_starts):
+            raise MemoryError()
+        encoded = [name.encode() + b"\0" for name in names]
+        self.keys = b"".join(encoded)
+        self.key_starts[0] = 0
+        for i in range(n):
+            self.kinds[i] = kinds[i]
+            self.null_tags[i] = nulls[i]
+            self.value_tags[i] = values[i]
+            self.key_starts[i + 1] = self.key_starts[i] + len(encoded[i])
+        # Type, name, and eight bytes of a number; a string has its length and a zero, binary data a letter more.
+        self.most = len(self.keys) + 9 * n + 5
+
+    def __dealloc__(self):
+        PyMem_Free(self.kinds)
+        PyMem_Free(self.null_tags)
+        PyMem_Free(self.value_tags)
+        PyMem_Free(self.key_starts)
+
+
+cdef _Node _node(schema, dict named, bint as_row):
+    """`as_row`: whether a flat record becomes a row; the outermost record is always a dict."""
+    cdef _Node node = _Node.__new__(_Node)
+    if isinstance(schema, list):
+        node.kind = UNION
+        node.inner = tuple([_node(branch, named, True) for branch in schema])
+        return node
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    if isinstance(schema, dict) and "logicalType" in schema:
+        raise Unsupported(f"logical type {schema['logicalType']}")
+    if isinstance(kind, (dict, list)):
+        return _node(kind, named, as_row)
+    if kind in _KINDS:
+        node.kind = _KINDS[kind]
+    elif kind in named and not isinstance(schema, dict):
+        return _node(named[kind], named, as_row)
+    elif kind == "fixed":
+        node.kind, node.size = FIXED, schema["size"]
+    elif kind == "enum":
+        node.kind, node.names = ENUM, tuple(schema["symbols"])
+    elif kind in ("array", "map"):
+        node.kind = ARRAY if kind == "array" else MAP
+        node.inner = (_node(schema["items" if kind == "array" else "values"], named, True),)
+    elif kind == "record":
+        node.names = tuple([sys.intern(field["name"]) for field in schema["fields"]])
+        node.inner = tuple([_node(field["type"], named, True) for field in schema["fields"]])
+        node.plan = _plan(node) if as_row else None
+        node.kind = RECORD if node.plan is None else ROW
+    else:
+        raise Unsupported(f"type {kind!r}")
+    return node
+
+
+cdef _Plan _plan(_Node record):
+    """The plan of a record that is flat, with names that BSON allows; None for any other."""
+    cdef _Node field, one, other
+    kinds, nulls, values = [], [], []
+    for field in record.inner:
+        null = value = -1
+        if field.kind == UNION and len(field.inner) == 2:
+            one, other = field.inner
+            if (one.kind == NULL_) == (other.kind == NULL_):
+                return None
+            null, value = (0, 2) if one.kind == NULL_ else (2, 0)
+            field = other if one.kind == NULL_ else one
+        if field.kind > STRING:
+            return None
+        kinds.append(field.kind)
+        nulls.append(null)
+        values.append(value)
+    if len(set(record.names)) < len(record.names) or any(["\0" in name for name in record.names]):
+        return None
+    return _Plan(record.names, kinds, nulls, values)
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+cdef int64_t _long(_Place* at) except? -1:
+    """A variable-length integer of up to 64 bits."""
+    cdef uint64_t value = 0
+    cdef int shift = 0
+    cdef unsigned char byte
+    while True:
+        if at.now >= at.end:
+            raise EOFError("it breaks off")
+        byte = at.base[at.now]
+        at.now += 1
+        if shift == 63 and byte > 1:
+            raise ValueError("an integer of more than 64 bits")
+        value |= <uint64_t> (byte & 127) << shift
+        if byte < 128:
+            break
+        shift += 7
+    return <int64_t> (value >> 1) ^ -<int64_t> (value & 1)
+
+
+cdef int _need(_Place* at, int64_t size) except -1:
+    """Make sure that so many bytes follow."""
+    if size < 0 or size > at.end - at.now:
+        raise EOFError(f"{size} bytes are promised, {at.end - at.now} follow")
+    return 0
+
+
+cdef int _check_text(const unsigned char* text, Py_ssize_t size) except -1:
+    """Raise UnicodeDecodeError unless this is UTF-8."""
+    cdef Py_ssize_t i
+    for i in range(size):
+        if text[i] >= 128:
+            PyUnicode_DecodeUTF8(<const char*> text, size, NULL)
+            return 0
+    return 0
+
+
+cdef object _read(_Node node, bytes data, _Place* at):
+    """The value that begins here."""
+    cdef Kind kind = node.kind
+    cdef int64_t n
+    if kind == ROW:
+        return _row(node.plan, data, at)
+    if kind == RECORD:
+        return _record(node, data, at)
+    if kind == ARRAY or kind == MAP:
+        return _items(node, data, at)
+    if kind == UNION:
+        n = _long(at)
+        if not 0 <= n < len(node.inner):
+            raise ValueError(f"a union has no branch {n}")
+        return _read(<_Node> node.inner[n], data, at)
+    if kind == ENUM:
+        n = _long(at)
+        if not 0 <= n < len(node.names):
+            raise ValueError(f"an enumeration has no symbol {n}")
+        return node.names[n]
+    if kind == FIXED:
+        _need(at, node.size)
+        at.now += node.size
+        return PyBytes_FromStringAndSize(<const char*> at.base + at.now - node.size, node.size)
+    cdef Py_ssize_t start = at.now
+    _skip(kind, at)
+    return _value(kind, at.base + start)
+
+
+cdef dict _record(_Node node, bytes data, _Place* at):
+    cdef Py_ssize_t i
+    found = {}
+    for i in range(len(node.names)):
+        found[node.names[i]] = _read(<_Node> node.inner[i], data, at)
+    return found
+
+
+cdef object _items(_Node node, bytes data, _Place* at):
+    """An array or a map: blocks of items, until an empty one."""
+    cdef _Node inner = <_Node> node.inner[0]
+    cdef int64_t count, _
+    cdef list array = []
+    cdef dict mapping = {}
+    while True:
+        count = _long(at)
+        if count == 0:
+            return array if node.kind == ARRAY else mapping
+        if count < 0:  # then the size of the block in bytes follows, for those who want to skip it
+            if count == INT64_MIN:
+                raise ValueError("a block of no possible length")
+            count = -count
+            _long(at)
+        for _ in range(count):
+            if node.kind == ARRAY:
+                array.append(_read(inner, data, at))
+            else:
+                start = at.now
+                _skip(STRING, at)
+                key = _value(STRING, at.base + <Py_ssize_t> start)
+                mapping[key] = _read(inner, data, at)
+
+
+cdef int _skip(Kind kind, _Place* at) except -1:
+    """Go behind a plain value, which is all there then, and valid."""
+    cdef int64_t size
+    if kind == FLOAT:
+        size = 4
+    elif kind == DOUBLE:
+        size = 8
+    elif kind == BOOLEAN:
+        size = 1
+    elif kind == LONG:
+        _long(at)
+        return 0
+    elif kind == NULL_:
+        return 0
+    else:
+        size = _long(at)
+    if size < 0 or size > at.end - at.now:
+        _need(at, size)
+    if kind == STRING:
+        _check_text(at.base + at.now, size)
+    at.now += size
+    return 0
+
+
+cdef int64_t _known_long(const unsigned char** at) noexcept:
+    """A variable-length integer that was read before."""
+    cdef const unsigned char* byte = at[0]
+    cdef uint64_t value = byte[0] & 127
+    cdef int shift = 7
+    while byte[0] >= 128:
+        byte += 1
+        value |= <uint64_t> (byte[0] & 127) << shift
+        shift += 7
+    at[0] = byte + 1
+    return <int64_t> (value >> 1) ^ -<int64_t> (value & 1)
+
+
+cdef object _value(Kind kind, const unsigned char* start):
+    """A plain value that was read before."""
+    cdef float single
+    cdef double number
+    cdef int64_t size
+    if kind == FLOAT:
+        memcpy(&single, start, 4)
+        return <double> single
+    if kind == DOUBLE:
+        memcpy(&number, start, 8)
+        return number
+    if kind == LONG:
+        return _known_long(&start)
+    if kind == BOOLEAN:
+        return start[0] != 0
+    if kind == NULL_:
+        return None
+    size = _known_long(&start)
+    if kind == STRING:
+        return PyUnicode_DecodeUTF8(<const char*> start, size, NULL)
+    return PyBytes_FromStringAndSize(<const char*> start, size)
+
+
+# ------------------------------------------------------------------------------------------------------------- rows
+
+cdef _Plan _NO_FIELDS = _Plan((), [], [], [])
+
+
+cdef Row _row(_Plan plan, bytes data, _Place* at):
+    cdef Row row = Row.__new__(Row)
+    cdef Py_ssize_t i, start
+    cdef unsigned char tag
+    row._take(plan, data)
+    start = at.now
+    for i in range(plan.n):
+        if plan.null_tags[i] >= 0:
+            if at.now >= at.end:
+                raise EOFError("it breaks off")
+            tag = at.base[at.now]
+            at.now += 1
+            if tag == plan.null_tags[i]:
+                row._starts[i] = _MISSING
+                continue
+            if tag != plan.value_tags[i]:
+                raise ValueError(f"a union has no branch of byte {tag}")
+        row._starts[i] = <uint32_t> at.now
+        _skip(plan.kinds[i], at)
+    row._size = at.now - start
+    return row
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class Row:
+    """A flat record of a packet: a mapping that cannot be changed, whose values are decoded when they are asked for.
+
+    It keeps the packet in memory. It equals the dict of its fields.
+    """
+
+    cdef bytes _data
+    cdef _Plan _plan
+    cdef uint32_t* _starts
+    #: Bytes that it takes in the packet.
+    cdef Py_ssize_t _size
+    #: Fields by number that are not as in the packet: another string, or _GONE.
+    cdef dict _changes
+
+    def __cinit__(self):
+        self._plan = _NO_FIELDS  # until it is filled: one that Python code makes has none
+
+    def __dealloc__(self):
+        PyMem_Free(self._starts)
+
+    cdef int _take(self, _Plan plan, bytes data) except -1:
+        self._plan = plan
+        self._data = data
+        self._starts = <uint32_t*> PyMem_Malloc(plan.n * sizeof(uint32_t))
+        if not self._starts:
+            raise MemoryError()
+        return 0
+
+    def changed(self, without, **strings):
+        """The same without some fields, and with other strings in others; fields that it does not have are ignored."""
+        cdef Row row = Row.__new__(Row)
+        row._take(self._plan, self._data)
+        memcpy(row._starts, self._starts, self._plan.n * sizeof(uint32_t))
+        row._size = self._size
+        changes = {} if self._changes is None else dict(self._changes)
+        for name in without:
+            number = self._plan.index.get(name)
+            if number is not None:
+                changes[number] = _GONE
+        for name, text in strings.items():
+            number = self._plan.index.get(name)
+            if number is not None and changes.get(number) is not _GONE:
+                changes[number] = <str?> text
+        row._changes = changes
+        return row
+
+    cdef object _field(self, Py_ssize_t number):
+        """A field by its number; _GONE where it was taken out."""
+        if self._changes is not None and number in self._changes:
+            return self._changes[number]
+        if self._starts[number] == _MISSING:
+            return None
+        cdef const unsigned char* data = <const unsigned char*> PyBytes_AS_STRING(self._data)
+        return _value(self._plan.kinds[number], data + self._starts[number])
+
+    def get(self, key, default=None):
+        """A field, or `default` where the record has none of this name."""
+        number = self._plan.index.get(key)
+        if number is None:
+            return default
+        value = self._field(<Py_ssize_t> number)
+        return default if value is _GONE else value
+
+    def __getitem__(self, key):
+        number = self._plan.index.get(key)
+        value = _GONE if number is None else self._field(<Py_ssize_t> number)
+        if value is _GONE:
+            raise KeyError(key)
+        return value
+
+    def __contains__(self, key):
+        number = self._plan.index.get(key)
+        return number is not None and not self._gone(<Py_ssize_t> number)
+
+    cdef bint _gone(self, Py_ssize_t number):
+        return self._changes is not None and self._changes.get(number) is _GONE
+
+    def keys(self):
+        """Names of the fields, in the order of the schema."""
+        return self.to_dict().keys()
+
+    def values(self):
+        """Values of the fields, in the same order."""
+        return self.to_dict().values()
+
+    def items(self):
+        """Names and values."""
+        return self.to_dict().items()
+
+    def __iter__(self):
+        return iter(self.to_dict())
+
+    def __len__(self):
+        cdef Py_ssize_t i
+        return self._plan.n - sum([self._gone(i) for i in range(self._plan.n)])
+
+    def __eq__(self, other):
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self.to_dict() == (other.to_dict() if isinstance(other, Row) else dict(other))
+
+    __hash__ = None
+
+    def __repr__(self):
+        return repr(self.to_dict())
+
+    def __reduce__(self):
+        return dict, (self.to_dict(),)
+
+    def to_dict(self):
+        """All fields as a dict of one's own."""
+        cdef Py_ssize_t i
+        found = {}
+        for i in range(self._plan.n):
+            value = self._field(i)
+            if value is not _GONE:
+                found[self._plan.names[i]] = value
+        return found
+
+    def to_bson(self):
+        """The fields as a BSON document, byte by byte what the driver's encoder makes of the dict.
+
+        Raises ValueError where it would be larger than a document of MongoDB may be.
+        """
+        cdef Py_ssize_t most = self._plan.most + self._size
+        if self._changes is not None:
+            most += sum([4 * len(text) for text in self._changes.values() if text is not _GONE])
+        if most > INT32_MAX:
+            raise ValueError("too large for a document")
+        cdef bytes document = PyBytes_FromStringAndSize(NULL, most)
+        cdef unsigned char* begin = <unsigned char*> PyBytes_AS_STRING(document)
+        cdef unsigned char* end = self._write(begin + 4)
+        end[0] = 0
+        cdef int32_t size = <int32_t> (end + 1 - begin)
+        memcpy(begin, &size, 4)
+        return PyBytes_FromStringAndSize(<const char*> begin, size)
+
+    cdef unsigned char* _write(self, unsigned char* out) except NULL:
+        """Write the fields; return where they end."""
+        cdef _Plan plan = self._plan
+        cdef const unsigned char* data = <const unsigned char*> PyBytes_AS_STRING(self._data)
+        cdef const char* keys = PyBytes_AS_STRING(plan.keys)
+        cdef Py_ssize_t i, size
+        cdef unsigned char* type_
+        cdef bytes text
+        for i in range(plan.n):
+            changed = None if self._changes is None else self._changes.get(i)
+            if changed is _GONE:
+                continue
+            type_ = out
+            size = plan.key_starts[i + 1] - plan.key_starts[i]
+            memcpy(out + 1, keys + plan.key_starts[i], size)
+            out += 1 + size
+            if changed is not None:
+                text = (<str> changed).encode()
+                type_[0] = 0x02
+                out = _write_text(out, <const unsigned char*> PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+            elif self._starts[i] == _MISSING:
+                type_[0] = 0x0A
+            else:
+                out = _write_value(plan.kinds[i], data + self._starts[i], type_, out)
+        return out
+
+
+cdef unsigned char* _write_text(unsigned char* out, const unsigned char* text, Py_ssize_t size) noexcept:
+    cdef int32_t length = <int32_t> (size + 1)
+    memcpy(out, &length, 4)
+    memcpy(out + 4, text, size)
+    out[4 + size] = 0
+    return out + 5 + size
+
+
+cdef unsigned char* _write_value(
+    Kind kind, const unsigned char* start, unsigned char* type_, unsigned char* out
+) noexcept:
+    """Write a value behind its name, and its type before it."""
+    cdef float single
+    cdef double number
+    cdef int64_t whole
+    cdef int32_t small
+    if kind == FLOAT or kind == DOUBLE:
+        type_[0] = 0x01
+        if kind == DOUBLE:
+            memcpy(out, start, 8)
+            return out + 8
+        memcpy(&single, start, 4)
+        number = single
+        memcpy(out, &number, 8)
+        return out + 8
+    if kind == NULL_:
+        type_[0] = 0x0A
+        return out
+    if kind == BOOLEAN:
+        type_[0] = 0x08
+        out[0] = start[0] != 0
+        return out + 1
+    whole = _known_long(&start)
+    if kind == LONG:
+        if INT32_MIN <= whole <= INT32_MAX:
+            type_[0] = 0x10
+            small = <int32_t> whole
+            memcpy(out, &small, 4)
+            return out + 4
+        type_[0] = 0x12
+        memcpy(out, &whole, 8)
+        return out + 8
+    if kind == STRING:
+        type_[0] = 0x02
+        return _write_text(out, start, whole)
+    type_[0] = 0x05
+    small = <int32_t> whole
+    memcpy(out, &small, 4)
+    out[4] = 0
+    memcpy(out + 5, start, whole)
+    return out + 5 + whole
+
+
+Mapping.register(Row)
