@@ -112,22 +112,29 @@ cdef class _Plan:
     cdef Py_ssize_t* key_starts
     #: Bytes of BSON that all fields take at most, without the content of strings.
     cdef Py_ssize_t most
+    #: Where each field stands in the record of which this is a part.
+    cdef Py_ssize_t* origins
+    #: Plans of rows that have some of the fields only, by their names.
+    cdef dict parts
 
     def __cinit__(self, tuple names, list kinds, list nulls, list values):
         cdef Py_ssize_t i, n = len(names)
         self.n = n
         self.names = names
         self.index = {name: i for i, name in enumerate(names)}
+        self.parts = {}
         self.kinds = <Kind*> PyMem_Malloc(n * sizeof(Kind))
         self.null_tags = <int*> PyMem_Malloc(n * sizeof(int))
         self.value_tags = <int*> PyMem_Malloc(n * sizeof(int))
         self.key_starts = <Py_ssize_t*> PyMem_Malloc((n + 1) * sizeof(Py_ssize_t))
-        if not (self.kinds and self.null_tags and self.value_tags and self.key_starts):
+        self.origins = <Py_ssize_t*> PyMem_Malloc(n * sizeof(Py_ssize_t))
+        if not (self.kinds and self.null_tags and self.value_tags and self.key_starts and self.origins):
             raise MemoryError()
         encoded = [name.encode() + b"\0" for name in names]
         self.keys = b"".join(encoded)
         self.key_starts[0] = 0
         for i in range(n):
+            self.origins[i] = i
             self.kinds[i] = kinds[i]
             self.null_tags[i] = nulls[i]
             self.value_tags[i] = values[i]
@@ -135,11 +142,23 @@ cdef class _Plan:
         # Type, name, and eight bytes of a number; a string has its length and a zero, binary data a letter more.
         self.most = len(self.keys) + 9 * n + 5
 
+    cdef _Plan part(self, tuple names):
+        """The plan of a row that has these fields, in this order; one that this has not is always missing."""
+        cdef _Plan found = self.parts.get(names)
+        if found is None:
+            numbers = [self.index.get(name, -1) for name in names]
+            kinds = [NULL_ if n < 0 else self.kinds[<Py_ssize_t> n] for n in numbers]
+            found = self.parts[names] = _Plan(names, kinds, [-1] * len(names), [-1] * len(names))
+            for i, n in enumerate(numbers):
+                found.origins[<Py_ssize_t> i] = n
+        return found
+
     def __dealloc__(self):
         PyMem_Free(self.kinds)
         PyMem_Free(self.null_tags)
         PyMem_Free(self.value_tags)
         PyMem_Free(self.key_starts)
+        PyMem_Free(self.origins)
 
 
 cdef _Node _node(schema, dict named, bint as_row):
@@ -400,7 +419,7 @@ cdef class Row:
     cdef uint32_t* _starts
     #: Bytes that it takes in the packet.
     cdef Py_ssize_t _size
-    #: Fields by number that are not as in the packet: another string, or _GONE.
+    #: Fields by number that are not as in the packet: another string or integer, or _GONE.
     cdef dict _changes
 
     def __cinit__(self):
@@ -417,23 +436,44 @@ cdef class Row:
             raise MemoryError()
         return 0
 
-    def changed(self, without, **strings):
-        """The same without some fields, and with other strings in others; fields that it does not have are ignored."""
+    def changed(self, without, **others):
+        """The same without some fields, and with other strings or integers in others that it has."""
         cdef Row row = Row.__new__(Row)
         row._take(self._plan, self._data)
         memcpy(row._starts, self._starts, self._plan.n * sizeof(uint32_t))
         row._size = self._size
-        changes = {} if self._changes is None else dict(self._changes)
+        row._changes = {} if self._changes is None else dict(self._changes)
         for name in without:
             number = self._plan.index.get(name)
             if number is not None:
-                changes[number] = _GONE
-        for name, text in strings.items():
-            number = self._plan.index.get(name)
-            if number is not None and changes.get(number) is not _GONE:
-                changes[number] = <str?> text
-        row._changes = changes
+                row._changes[number] = _GONE
+        row._change(others)
         return row
+
+    def kept(self, tuple names not None, **others):
+        """These fields only, in this order, some with other strings or integers; what it does not have is None."""
+        cdef Row row = Row.__new__(Row)
+        cdef Py_ssize_t i, number
+        row._take(self._plan.part(names), self._data)
+        row._size = self._size
+        for i in range(row._plan.n):
+            number = row._plan.origins[i]
+            row._starts[i] = _MISSING if number < 0 else self._starts[number]
+            if self._changes is not None and number in self._changes:
+                row._starts[i] = _MISSING
+                if self._changes[number] is not _GONE:
+                    others.setdefault(names[i], self._changes[number])
+        if others:
+            row._changes = {}
+            row._change(others)
+        return row
+
+    cdef int _change(self, dict others) except -1:
+        for name, value in others.items():
+            number = self._plan.index.get(name)
+            if number is not None and self._changes.get(number) is not _GONE:
+                self._changes[number] = value if isinstance(value, str) else <int64_t> value
+        return 0
 
     cdef object _field(self, Py_ssize_t number):
         """A field by its number; _GONE where it was taken out."""
@@ -515,7 +555,7 @@ cdef class Row:
         """
         cdef Py_ssize_t most = self._plan.most + self._size
         if self._changes is not None:
-            most += sum([4 * len(text) for text in self._changes.values() if text is not _GONE])
+            most += sum([4 * len(text) for text in self._changes.values() if isinstance(text, str)])
         if most > INT32_MAX:
             raise ValueError("too large for a document")
         cdef bytes document = PyBytes_FromStringAndSize(NULL, most)
@@ -542,10 +582,12 @@ cdef class Row:
             size = plan.key_starts[i + 1] - plan.key_starts[i]
             memcpy(out + 1, keys + plan.key_starts[i], size)
             out += 1 + size
-            if changed is not None:
+            if isinstance(changed, str):
                 text = (<str> changed).encode()
                 type_[0] = 0x02
                 out = _write_text(out, <const unsigned char*> PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+            elif changed is not None:
+                out = _write_long(changed, type_, out)
             elif self._starts[i] == _MISSING:
                 type_[0] = 0x0A
             else:
@@ -559,6 +601,19 @@ cdef unsigned char* _write_text(unsigned char* out, const unsigned char* text, P
     memcpy(out + 4, text, size)
     out[4 + size] = 0
     return out + 5 + size
+
+
+cdef unsigned char* _write_long(int64_t whole, unsigned char* type_, unsigned char* out) noexcept:
+    """As the driver does: in four bytes where they are enough."""
+    cdef int32_t small
+    if INT32_MIN <= whole <= INT32_MAX:
+        type_[0] = 0x10
+        small = <int32_t> whole
+        memcpy(out, &small, 4)
+        return out + 4
+    type_[0] = 0x12
+    memcpy(out, &whole, 8)
+    return out + 8
 
 
 cdef unsigned char* _write_value(
@@ -587,14 +642,7 @@ cdef unsigned char* _write_value(
         return out + 1
     whole = _known_long(&start)
     if kind == LONG:
-        if INT32_MIN <= whole <= INT32_MAX:
-            type_[0] = 0x10
-            small = <int32_t> whole
-            memcpy(out, &small, 4)
-            return out + 4
-        type_[0] = 0x12
-        memcpy(out, &whole, 8)
-        return out + 8
+        return _write_long(whole, type_, out)
     if kind == STRING:
         type_[0] = 0x02
         return _write_text(out, start, whole)

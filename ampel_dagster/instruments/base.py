@@ -81,12 +81,19 @@ def each(records: Iterable[T | AlertFormatError], make: Callable[[T], Alert]) ->
             yield error
 
 
-def changed(body: Mapping[str, Any], without: Collection[str], **strings: str) -> Mapping[str, Any]:
-    """A body without some of its fields, and with other strings in others that it has; `body` stays as it is."""
+def changed(body: Mapping[str, Any], without: Collection[str], **others: str | int) -> Mapping[str, Any]:
+    """A body without some of its fields, and with other values in others that it has; `body` stays as it is."""
     if isinstance(body, dict):
-        return {key: strings.get(key, value) for key, value in body.items() if key not in without}
+        return {key: others.get(key, value) for key, value in body.items() if key not in without}
     # A record that is read field by field (`avro_rows`) stays one.
-    return body.changed(without, **strings)  # type: ignore[attr-defined, no-any-return]
+    return body.changed(without, **others)  # type: ignore[attr-defined, no-any-return]
+
+
+def kept(body: Mapping[str, Any], names: tuple[str, ...], **others: str | int) -> Mapping[str, Any]:
+    """These fields of a body only, in this order, some with other values; what it does not have is None."""
+    if isinstance(body, dict):
+        return {name: others.get(name, body.get(name)) for name in names}
+    return body.kept(names, **others)  # type: ignore[attr-defined, no-any-return]
 
 
 def as_float(body: Mapping[str, Any], key: str) -> float:

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from ampel_dagster.instruments.avro_container import ContainerReader, Record
-from ampel_dagster.instruments.base import Instrument, as_float, changed, each
+from ampel_dagster.instruments.base import Instrument, as_float, changed, each, kept
 from ampel_dagster.instruments.ztf_photometry import BANDS, photometry
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
@@ -30,8 +30,9 @@ _RIGHTS = {1: ("ZTF_PUB",), 2: ("ZTF_PRIV",), 3: ("ZTF_PUB", "ZTF_PRIV"), 0: ("Z
 _DIGITS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "0123456789abcdefghijklmnop")
 _NAME = re.compile(r"ZTF([0-9]{2})([a-z]{7})")
 _BODY_TYPE_RANK = 1_000_000
-#: Fields of a detection that its datapoint does not repeat.
+#: Fields of a detection that its datapoint does not repeat, and of an upper limit those that it does.
 _NOT_KEPT = frozenset({"candid", "programpi"})
+_KEPT_OF_LIMITS = ("jd", "diffmaglim", "rcid", "fid", "programid")
 
 
 class ZTF(Instrument):
@@ -188,16 +189,12 @@ def _detection(candid: int, raw: Mapping[str, Any], rank: int) -> DataPoint:
 
 
 def _upper_limit(raw: Mapping[str, Any], rank: int) -> DataPoint:
-    rcid, limit, jd = _rcid(raw), raw["diffmaglim"], _jd(raw)
-    body = {
-        "jd": jd,
-        "diffmaglim": limit,
-        "rcid": rcid,
-        "fid": raw["fid"],
-        "programid": raw["programid"],
-    }
-    tag = tags(raw["programid"], raw["fid"])
-    return DataPoint(_int64(upper_limit_id(jd, rcid, limit)), "upper_limit", jd, rcid, tag, rank, body)
+    limit, fid, program = raw["diffmaglim"], raw["fid"], raw["programid"]
+    jd, rcid = _jd(raw), _rcid(raw)
+    # Packets of the first versions do not say it.
+    body = kept(raw, _KEPT_OF_LIMITS) if raw.get("rcid") == rcid else kept(raw, _KEPT_OF_LIMITS, rcid=rcid)
+    id_ = _int64(upper_limit_id(jd, rcid, limit))
+    return DataPoint(id_, "upper_limit", jd, rcid, tags(program, fid), rank, body)
 
 
 def _forced(stock: int, body: Mapping[str, Any], rank: int) -> DataPoint:

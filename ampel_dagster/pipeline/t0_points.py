@@ -75,19 +75,19 @@ def _carried(ingestion: Ingestion, parts: Parts) -> Wanted:
     wanted: Wanted = {}
     access = {rules.channel: rules.access for rules in ingestion.rules}
     covers = ingestion.instrument.covers
-    visible: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[str, ...]] = {}
+    visible: dict[tuple[str, ...], dict[tuple[str, ...], tuple[str, ...]]] = {}
 
     def carry(item: Judged, points: Iterable[DataPoint]) -> None:
         stocks, mine = (item.alert.stock,), item.channels
+        mine_by_tag = visible.setdefault(mine, {})
         for point in points:
-            key = (mine, point[4])
-            channels = visible.get(key)
-            if channels is None:
+            tag = point[4]
+            if tag not in mine_by_tag:
                 # A channel that is not of this run has these points already; they may only be enriched.
-                channels = visible[key] = tuple(sorted(c for c in mine if c in access and covers(access[c], point.tag)))
-            found = wanted.get(point[0])
-            new = NewPoint(point, stocks, channels)
-            wanted[point[0]] = new if found is None else _merge(found, new)
+                mine_by_tag[tag] = tuple(sorted(c for c in mine if c in access and covers(access[c], tag)))
+            id_ = point[0]
+            new = NewPoint(point, stocks, mine_by_tag[tag])
+            wanted[id_] = _merge(wanted[id_], new) if id_ in wanted else new
 
     for item in parts.others:
         carry(item, item.alert.points)
@@ -187,16 +187,19 @@ def _write(
 
 
 def _plan(wanted: Wanted, ids: Iterable[int], rows: Mapping[int, PointRow], superseded: Superseded) -> _Changes:
-    changes = _Changes()
+    missing = [wanted[id_] for id_ in ids if id_ not in rows]
+    if superseded:
+        marks = (superseded.get(found.point.id) for found in missing)
+        missing = [f._replace(superseded_by=ids) if ids else f for f, ids in zip(missing, marks, strict=True)]
+    changes = _Changes(missing)
     for id_ in ids:
-        found, row = wanted[id_], rows.get(id_)
+        row = rows.get(id_)
         if row is None:
-            marked = superseded.get(id_) if superseded else None
-            changes.new.append(found._replace(superseded_by=marked) if marked else found)
             continue
-        missing = set(found.channels).difference(row.channel)
-        if missing:
-            changes.channels.setdefault(tuple(sorted(missing)), []).append(id_)
+        found = wanted[id_]
+        lacking = set(found.channels).difference(row.channel)
+        if lacking:
+            changes.channels.setdefault(tuple(sorted(lacking)), []).append(id_)
         for stock in found.stocks:
             if stock not in row.stock:
                 changes.stocks.setdefault(stock, []).append(id_)

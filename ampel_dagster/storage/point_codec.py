@@ -17,9 +17,11 @@ from bson.raw_bson import RawBSONDocument
 from ampel_dagster.model.datapoint import DataPoint
 
 _Shared = tuple[str, tuple[str, ...], tuple[str, ...]]
-#: size; _id; stock: an array of one; jd; sensor; rank.
+#: size; _id; stock: an array of one; jd; sensor; rank. The driver writes small integers in four bytes, others in eight.
 _HEAD = struct.Struct("<i5sq14sq5sd8si6si")
-_ID, _STOCK, _JD = b"\x12_id\0", b"\x04stock\0\x10\0\0\0\x120\0", b"\0\x01jd\0"
+_HEAD_SMALL = struct.Struct("<i5sq14si5sd8si6si")
+_ID, _JD = b"\x12_id\0", b"\0\x01jd\0"
+_STOCK, _STOCK_SMALL = b"\x04stock\0\x10\0\0\0\x120\0", b"\x04stock\0\x0c\0\0\0\x100\0"
 _SENSOR, _RANK, _BODY, _END = b"\x10sensor\0", b"\x10rank\0", b"\x03body\0", b"\0"
 _INT32 = range(-(1 << 31), 1 << 31)
 
@@ -47,8 +49,8 @@ class PointEncoder:
         point, stocks, channels, superseded_by = new
         id_, kind, jd, sensor, tag, rank, body = point
         stock = stocks[0]
-        # The driver writes small integers in four bytes; ids are large but for those of made-up packets.
-        if len(stocks) > 1 or superseded_by or id_ in _INT32 or stock in _INT32:
+        # Ids of datapoints are large but for those of made-up packets; those of stocks are often small.
+        if len(stocks) > 1 or superseded_by or id_ in _INT32:
             return RawBSONDocument(encode(self.document(new)))
         key = (kind, channels, tag)
         shared = self._shared.get(key)
@@ -58,8 +60,8 @@ class PointEncoder:
         # A body that comes from a compiled reader has its bytes at hand.
         own = getattr(body, "to_bson", None)
         rest = shared + (encode(body) if own is None else own()) + self._meta_bytes
-        size = _HEAD.size + len(rest)
-        head = _HEAD.pack(size, _ID, id_, _STOCK, stock, _JD, jd, _SENSOR, sensor, _RANK, rank)
+        form, field = (_HEAD_SMALL, _STOCK_SMALL) if stock in _INT32 else (_HEAD, _STOCK)
+        head = form.pack(form.size + len(rest), _ID, id_, field, stock, _JD, jd, _SENSOR, sensor, _RANK, rank)
         return RawBSONDocument(head + rest)
 
     def document(self, new: NewPoint) -> dict[str, Any]:

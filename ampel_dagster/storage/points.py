@@ -9,7 +9,7 @@ from ampel_dagster.model.datapoint import DataPoint, Kind
 from ampel_dagster.storage.collections import Document, DocumentCollection
 from ampel_dagster.storage.point_codec import NewPoint, PointEncoder
 from ampel_dagster.storage.point_reader import FIELDS, PointReader, point_of
-from ampel_dagster.storage.writes import Additions, add_to_sets, insert_missing, update_each
+from ampel_dagster.storage.writes import Additions, add_to_sets, insert_ahead, update_each
 
 _ROW = {
     **{"stock": 1, "channel": 1, "tag": 1, "kind": 1, "jd": 1, "sensor": 1, "rank": 1},
@@ -76,8 +76,7 @@ class Points:
 
     def insert(self, new: Sequence[NewPoint], meta: Mapping[str, Any]) -> set[int]:
         """Insert new points; return ids that another worker was faster with."""
-        encode = PointEncoder(meta).encode
-        return insert_missing(self.collection, [encode(point) for point in new])
+        return insert_ahead(self.collection, new, PointEncoder(meta).encode)
 
     def add_channels(self, additions: Additions) -> int:
         """Let channels share points that are there."""
