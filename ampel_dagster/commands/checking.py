@@ -7,6 +7,7 @@ from shutil import copytree, ignore_patterns
 from rich.markup import escape
 
 from ampel_dagster.commands.session import out
+from ampel_dagster.config.advice import advice
 from ampel_dagster.config.instance import CONFIG_FOLDERS, copy_demo, locate, packaged_demo
 from ampel_dagster.config.load import load
 from ampel_dagster.model.errors import UserError
@@ -23,6 +24,8 @@ def check() -> None:
         f"{len(config.streams)} streams",
     ]
     out.print(f"{escape(str(instance.folder))}: all is well ({', '.join(parts)})", soft_wrap=True)
+    for line in advice():
+        out.print(escape(line), soft_wrap=True)
 
 
 def init(folder: Path) -> None:

@@ -6,7 +6,7 @@ a worker that writes the very same document: no error (measured: nine times fast
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from bson.errors import BSONError

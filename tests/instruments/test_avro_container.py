@@ -20,6 +20,8 @@ from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.sources.files import list_files, read_file
 from ampel_dagster.testing import encode_packet, make_alert, make_detection, make_limit
 
+pytestmark = pytest.mark.usefixtures("reader")
+
 #: One of each kind: with stamps, without, and with forced photometry.
 SAMPLES = ("ztf_public_20180819_mod1000.tar.gz", "ZTF18acruwxq.tar.gz", "fp_v4/2475433850315015008.avro")
 BROKEN = ("121540793515135009", "516401801315010009", "516434762915010006")

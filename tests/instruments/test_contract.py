@@ -34,6 +34,8 @@ from ampel_dagster.testing import (
 )
 from tests.instruments.pgir_packets import pgir_bytes, pgir_packet, pgir_row
 
+pytestmark = pytest.mark.usefixtures("reader")
+
 #: The same packet in each form that the survey may come in, for some packets.
 Forms = list[list[bytes]]
 

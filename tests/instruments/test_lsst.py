@@ -19,6 +19,8 @@ from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.testing import FrameWriter, make_dia_forced_source, make_dia_source, make_lsst_alert
 
+pytestmark = pytest.mark.usefixtures("reader")
+
 OBJECT = 169562325793636358
 SOURCE = 169641461369274412
 FAKE_SOURCE, FAKE_OBJECT = 281323062375219200, 281323062375219201

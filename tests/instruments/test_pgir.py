@@ -12,6 +12,8 @@ from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.sources.files import list_files, read_file
 from tests.instruments.pgir_packets import pgir_bytes, pgir_packet, pgir_row
 
+pytestmark = pytest.mark.usefixtures("reader")
+
 JD = 2459394.75
 
 

@@ -18,6 +18,8 @@ from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.sources.files import list_files, read_file
 from ampel_dagster.testing import encode_packet, make_alert, make_detection, make_limit
 
+pytestmark = pytest.mark.usefixtures("reader")
+
 #: Files of data/ztf with the versions of their schemas, the numbers of alerts, of detections (distinct) and of rows
 #: of upper limits: data/README.md, counted there with fastavro.
 FILES = {
