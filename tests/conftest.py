@@ -1,4 +1,4 @@
-"""Fixtures: one real mongod for the whole session, a fresh database and instance for each test."""
+"""Fixtures: one real mongod for the whole session, an empty database and a fresh instance for each test."""
 
 import json
 import os
@@ -72,15 +72,60 @@ def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.rmtree(server.folder, ignore_errors=True)  # pytest would keep it, with some 200 MB of journal
 
 
+class Databases:
+    """Databases that are lent to one user after the other, each of whom finds an empty one with its indexes.
+
+    To make a database and to drop it costs the server a quarter of a second, which is longer than most tests take.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._free: dict[tuple[str, ...], list[str]] = {}
+        #: The collections of a database for some surveys, and how many indexes there are.
+        self._shapes: dict[tuple[str, ...], tuple[set[str], int]] = {}
+
+    @contextmanager
+    def lent(self, surveys: tuple[str, ...] = ("ztf",)) -> Iterator[Store]:
+        """A database for as long as the block lasts; what is left there then is for nobody to see."""
+        free = self._free.setdefault(surveys, [])
+        store = Store.open(self._uri, free.pop() if free else f"test_{uuid.uuid4().hex[:12]}")
+        try:
+            self._empty(store, surveys)
+            yield store
+        finally:
+            free.append(store.database.name)
+            store.close()
+
+    def _empty(self, store: Store, surveys: tuple[str, ...]) -> None:
+        """Remove all documents and the collections that a user made; mend what was done to the indexes."""
+        kept, _ = self._shapes.get(surveys, (set(), 0))
+        for name in store.database.list_collection_names():
+            if name in kept:
+                store.database[name].delete_many({})
+            else:
+                store.database.drop_collection(name)
+        store.prepare(surveys)
+        found = _shape(store)
+        if self._shapes.setdefault(surveys, found) != found:  # there is an index that should not be
+            store.drop()
+            store.prepare(surveys)
+
+
+def _shape(store: Store) -> tuple[set[str], int]:
+    return set(store.database.list_collection_names()), store.database.command("dbStats")["indexes"]
+
+
+@pytest.fixture(scope="session")
+def databases(mongo_uri: str) -> Databases:
+    """Empty databases to be had by the tests of this process; they vanish with the server."""
+    return Databases(mongo_uri)
+
+
 @pytest.fixture
-def store(mongo_uri: str) -> Iterator[Store]:
+def store(databases: Databases) -> Iterator[Store]:
     """An empty database with its indexes."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    store = Store.open(mongo_uri, name)
-    store.prepare(("ztf",))
-    yield store
-    store.drop()
-    store.close()
+    with databases.lent() as store:
+        yield store
 
 
 #: A small instance: one stream, one product, one process, no channel. Of a file, JSON is YAML too.
@@ -121,19 +166,21 @@ def write_instance(folder: Path, channels: Mapping[str, Mapping[str, Any]], file
 class Platform:
     """An instance with a database and a Dagster history of its own."""
 
-    def __init__(self, folder: Path, uri: str, change: Callable[[Config], Config] = lambda config: config) -> None:
+    def __init__(
+        self, folder: Path, uri: str, databases: Databases, change: Callable[[Config], Config] = lambda config: config
+    ) -> None:
         import dagster as dg
 
         from ampel_dagster.definitions import build
 
         self.folder = folder
-        self.database = f"test_{uuid.uuid4().hex[:12]}"
-        self.env = {"AMPEL_INSTANCE": str(folder), "AMPEL_MONGO_URI": uri, "AMPEL_DB": self.database}
         self.config = change(load(folder))
         self.defs = build(self.config)
+        self._lent = ExitStack()
+        self.store = self._lent.enter_context(databases.lent(tuple(sorted({"ztf", *self.config.surveys}))))
+        self.database = self.store.database.name
+        self.env = {"AMPEL_INSTANCE": str(folder), "AMPEL_MONGO_URI": uri, "AMPEL_DB": self.database}
         self.history = dg.DagsterInstance.ephemeral()
-        self.store = Store.open(uri, self.database)
-        self.store.prepare(tuple({"ztf", *self.config.surveys}))
         self.ztf = self.store.survey("ztf")
 
     @contextmanager
@@ -178,9 +225,8 @@ class Platform:
         return {name: {d["_id"]: d for d in database[name].find()} for name in database.list_collection_names()}
 
     def close(self) -> None:
-        """Remove the database."""
-        self.store.drop()
-        self.store.close()
+        """Give the database back."""
+        self._lent.close()
         self.history.dispose()
 
 
@@ -199,7 +245,7 @@ def make_instance(tmp_path_factory: pytest.TempPathFactory) -> MakeInstance:
 
 
 @pytest.fixture(scope="module")
-def make_platform(mongo_uri: str, make_instance: MakeInstance) -> Iterator[MakePlatform]:
+def make_platform(mongo_uri: str, databases: Databases, make_instance: MakeInstance) -> Iterator[MakePlatform]:
     """Makes platforms, as `make_instance` does folders; they live as long as the module's tests."""
     with ExitStack() as made:
 
@@ -208,7 +254,7 @@ def make_platform(mongo_uri: str, make_instance: MakeInstance) -> Iterator[MakeP
             files: Mapping[str, Any] = {},
             change: Callable[[Config], Config] = lambda config: config,
         ) -> Platform:
-            platform = Platform(make_instance(channels, files), mongo_uri, change)
+            platform = Platform(make_instance(channels, files), mongo_uri, databases, change)
             made.callback(platform.close)
             return platform
 

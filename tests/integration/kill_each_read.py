@@ -14,6 +14,7 @@ from signal import SIGKILL
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import confluent_kafka  # noqa: F401  # for all processes at once, as the pipeline loads it when it is needed
 from kill_each_write import LONG_AGO, PRODUCT, content, emptied, forked, kill_at, rules
 
 from ampel_dagster.instruments.ztf import ZTF
@@ -74,6 +75,7 @@ def main(uri: str, database: str, broker: str) -> None:
 
         def broken(number: int) -> Callable[[Store], None]:
             def work(store: Store) -> None:
+                emptied(store)
                 kill_at(number, half=False)
                 run(store, broker, "killed")
 
@@ -84,7 +86,6 @@ def main(uri: str, database: str, broker: str) -> None:
         expected = dump.read_text()
         different, number = [], 1
         while True:
-            forked(emptied, uri, database)
             ended = forked(broken(number), uri, database)
             if ended == 0:
                 break

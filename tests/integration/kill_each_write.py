@@ -170,6 +170,7 @@ def main(uri: str, database: str) -> None:
 
         def broken(number: int, half: bool) -> Callable[[Store], None]:
             def work(store: Store) -> None:
+                emptied(store)
                 kill_at(number, half=half)
                 run(store, found)
 
@@ -183,7 +184,6 @@ def main(uri: str, database: str) -> None:
         different, number, half = [], 0, False
         while True:
             number += 1
-            forked(emptied, uri, database)
             ended = forked(broken(number, half), uri, database)
             if ended == 0:
                 break

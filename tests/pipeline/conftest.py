@@ -1,7 +1,6 @@
 """A small platform for the tests of the tiers: one real database, made-up ZTF packets, rules made on the spot."""
 
 import json
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -295,13 +294,10 @@ def _plain(document: Mapping[str, Any], left_out: Collection[str]) -> dict[str, 
 
 
 @pytest.fixture(scope="module")
-def lab_store(mongo_uri: str) -> Iterator[Store]:
-    """A database for the tests of one file: making one with all its indexes takes longer than most of them."""
-    store = Store.open(mongo_uri, f"lab_{uuid.uuid4().hex[:12]}")
-    store.prepare(("ztf",))
-    yield store
-    store.drop()
-    store.close()
+def lab_store(databases: Any) -> Iterator[Store]:
+    """A database for the tests of one file."""
+    with databases.lent() as store:
+        yield store
 
 
 @pytest.fixture
