@@ -492,6 +492,10 @@ cdef class Row:
         value = self._field(<Py_ssize_t> number)
         return default if value is _GONE else value
 
+    def pick(self, tuple names not None):
+        """Several fields at once, in the order of `names`; None for what it does not have."""
+        return tuple([self.get(name) for name in names])
+
     def __getitem__(self, key):
         number = self._plan.index.get(key)
         value = _GONE if number is None else self._field(<Py_ssize_t> number)

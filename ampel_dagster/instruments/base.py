@@ -28,8 +28,6 @@ class Instrument(ABC):
     public_access: ClassVar[tuple[str, ...]]
     #: Tags that every stock of the survey carries.
     stock_tags: ClassVar[tuple[str, ...]]
-    #: Fields of a body that `light_curve` reads.
-    light_curve_fields: ClassVar[tuple[str, ...]]
 
     @classmethod
     def with_schemas(cls, folder: Path | None) -> Self:
@@ -94,6 +92,15 @@ def kept(body: Mapping[str, Any], names: tuple[str, ...], **others: str | int) -
     if isinstance(body, dict):
         return {name: others.get(name, body.get(name)) for name in names}
     return body.kept(names, **others)  # type: ignore[attr-defined, no-any-return]
+
+
+def picked(body: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
+    """Several fields of a body, in the order of `names`; None for what is missing."""
+    pick = getattr(body, "pick", None)
+    if pick is None:
+        return tuple(map(body.get, names))
+    found: tuple[Any, ...] = pick(names)
+    return found
 
 
 def as_float(body: Mapping[str, Any], key: str) -> float:

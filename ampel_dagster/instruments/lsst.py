@@ -50,10 +50,6 @@ class LSST(Instrument):
     rights: ClassVar[frozenset[str]] = frozenset({"LSST", "LSST_SSO"})
     public_access: ClassVar[tuple[str, ...]] = ("LSST",)
     stock_tags: ClassVar[tuple[str, ...]] = ("LSST",)
-    light_curve_fields: ClassVar[tuple[str, ...]] = (
-        *("band", "ra", "dec", "psfFlux", "psfFluxErr"),
-        *("isNegative", "is_negative"),
-    )
 
     def __init__(self, schemas: Path | None = None) -> None:
         """`schemas`: folder with the schemas of Confluent frames, as ``MAJOR/MINOR/lsst.vMAJOR_MINOR.alert.avsc``."""

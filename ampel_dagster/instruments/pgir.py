@@ -35,7 +35,6 @@ class PGIR(Instrument):
     rights: ClassVar[frozenset[str]] = frozenset({"PGIR"})
     public_access: ClassVar[tuple[str, ...]] = ("PGIR",)
     stock_tags: ClassVar[tuple[str, ...]] = ("PGIR",)
-    light_curve_fields: ClassVar[tuple[str, ...]] = (*("isdiffpos", "magpsf", "sigmapsf", "diffmaglim", "ra", "dec"),)
 
     def __init__(self) -> None:
         self._reader = ContainerReader(head_until="candidate", stamps_from="cutout")

@@ -42,10 +42,6 @@ class ZTF(Instrument):
     rights: ClassVar[frozenset[str]] = frozenset({"ZTF_PUB", "ZTF_PRIV"})
     public_access: ClassVar[tuple[str, ...]] = ("ZTF", "ZTF_PUB")
     stock_tags: ClassVar[tuple[str, ...]] = ("ZTF",)
-    light_curve_fields: ClassVar[tuple[str, ...]] = (
-        *("fid", "ra", "dec", "diffmaglim", "isdiffpos", "magpsf", "sigmapsf"),
-        *("forcediffimflux", "forcediffimfluxunc", "magzpsci"),
-    )
 
     def __init__(self) -> None:
         self._reader = ContainerReader(head_until="candidate", stamps_from="cutout")

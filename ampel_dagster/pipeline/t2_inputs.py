@@ -117,7 +117,7 @@ class Inputs:
         else:
             self._curves = recent.of(ids) if recent else {}
             self._states = survey.states.load([id_ for id_ in ids if id_ not in self._curves])
-            self._points = survey.points.load_photometry(self._all_points(), instrument.light_curve_fields)
+            self._points = survey.points.load_whole(self._all_points())
             made = self._make_curves()
             self._curves |= made
             if recent:

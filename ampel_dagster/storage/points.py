@@ -8,7 +8,8 @@ from pymongo import UpdateOne
 from ampel_dagster.model.datapoint import DataPoint, Kind
 from ampel_dagster.storage.collections import Document, DocumentCollection
 from ampel_dagster.storage.point_codec import NewPoint, PointEncoder
-from ampel_dagster.storage.point_reader import FIELDS, PointReader, point_of
+from ampel_dagster.storage.point_reader import point_of
+from ampel_dagster.storage.point_replies import find_points
 from ampel_dagster.storage.writes import Additions, add_to_sets, insert_ahead, update_each
 
 _ROW = {
@@ -64,15 +65,12 @@ class Points:
 
     def of_channel(self, ids: Iterable[int], channel: str) -> dict[int, DataPoint]:
         """The points among these that a channel may see, by id; their bodies are decoded on first use."""
-        query: Document = {"_id": {"$in": list(ids)}, "channel": channel}
-        batches: Any = self.collection.find_raw_batches(query, FIELDS, batch_size=5000)  # of bytes
-        return {point.id: point for point in PointReader().read(batches)}
+        query = {"_id": {"$in": list(ids)}, "channel": channel}
+        return {point.id: point for point in find_points(self.collection, query)}
 
-    def load_photometry(self, ids: Iterable[int], fields: Sequence[str]) -> dict[int, DataPoint]:
-        """Points with what a light curve is made of: neither tags, sensor nor rank, which take as long to read."""
-        projection: dict[str, int] = {"kind": 1, "jd": 1} | {f"body.{field}": 1 for field in fields}
-        found = self.collection.find({"_id": {"$in": list(ids)}}, projection, batch_size=5000)
-        return {d["_id"]: DataPoint(d["_id"], d["kind"], d["jd"], 0, (), 0, d["body"]) for d in found}
+    def load_whole(self, ids: Iterable[int]) -> dict[int, DataPoint]:
+        """The points among these, by id, whoever may see them; their bodies are decoded on first use."""
+        return {point.id: point for point in find_points(self.collection, {"_id": {"$in": list(ids)}})}
 
     def insert(self, new: Sequence[NewPoint], meta: Mapping[str, Any]) -> set[int]:
         """Insert new points; return ids that another worker was faster with."""

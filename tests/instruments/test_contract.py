@@ -208,15 +208,6 @@ def test_public_access_covers_public_alerts(instrument: Instrument, alerts: list
     assert instrument.rights.intersection(instrument.public_access)
 
 
-def test_a_light_curve_needs_only_the_fields_that_are_named(instrument: Instrument, alerts: list[Alert]) -> None:
-    """The database hands over no others."""
-    for alert in alerts:
-        kept = instrument.light_curve_fields
-        few = [p._replace(body={k: v for k, v in p.body.items() if k in kept}) for p in alert.points]
-        whole = instrument.light_curve(alert.stock, alert.points).to_pandas()
-        assert instrument.light_curve(alert.stock, few).to_pandas().equals(whole)
-
-
 def test_the_same_packet_is_the_same_alert(survey: str, forms: Forms) -> None:
     """Whatever form it comes in, whoever reads it, and whatever was read before."""
     for same in forms:

@@ -1,10 +1,13 @@
 """The ways in which documents are written: again and again, by several at once, and too large."""
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
 import pytest
+from bson import encode
+from bson.raw_bson import RawBSONDocument
 from pymongo import UpdateOne
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
@@ -14,6 +17,7 @@ from ampel_dagster.storage.store import Store
 from ampel_dagster.storage.writes import (
     add_to_sets,
     existing_ids,
+    insert_ahead,
     insert_missing,
     storage_errors,
     update_acceptable,
@@ -33,28 +37,39 @@ def content(collection: DocumentCollection) -> dict[Any, Any]:
 # --- insert
 
 
-def test_what_is_there_stays_and_is_told(collection: DocumentCollection) -> None:
-    assert insert_missing(collection, [{"_id": 1, "by": "first"}, {"_id": 2, "by": "first"}]) == set()
+def encoded_ahead(collection: DocumentCollection, documents: Sequence[dict[str, Any]]) -> set[Any]:
+    return insert_ahead(collection, documents, lambda document: RawBSONDocument(encode(document)))
+
+
+Insert = Callable[[DocumentCollection, Sequence[dict[str, Any]]], set[Any]]
+EACH_WAY = pytest.mark.parametrize("insert", [insert_missing, encoded_ahead])
+
+
+@EACH_WAY
+def test_what_is_there_stays_and_is_told(collection: DocumentCollection, insert: Insert) -> None:
+    assert insert(collection, [{"_id": 1, "by": "first"}, {"_id": 2, "by": "first"}]) == set()
     again = [{"_id": 2, "by": "second"}, {"_id": 3, "by": "second"}, {"_id": 1, "by": "second"}]
-    assert insert_missing(collection, again) == {1, 2}
+    assert insert(collection, again) == {1, 2}
     assert content(collection) == {1: {"by": "first"}, 2: {"by": "first"}, 3: {"by": "second"}}
-    assert insert_missing(collection, []) == set()
+    assert insert(collection, []) == set()
 
 
-def test_many_are_all_written(collection: DocumentCollection) -> None:
+@EACH_WAY
+def test_many_are_all_written(collection: DocumentCollection, insert: Insert) -> None:
     """More than go into one command; of each thousand some are there."""
     there = {0, 999, 1000, 1001, 2499}
-    insert_missing(collection, [{"_id": n, "old": True} for n in there])
-    assert insert_missing(collection, [{"_id": n} for n in range(2500)]) == there
+    insert(collection, [{"_id": n, "old": True} for n in there])
+    assert insert(collection, [{"_id": n} for n in range(2500)]) == there
     assert collection.count_documents({}) == 2500
     assert collection.count_documents({"old": True}) == len(there)
 
 
-def test_large_documents_are_written_together(collection: DocumentCollection) -> None:
+@EACH_WAY
+def test_large_documents_are_written_together(collection: DocumentCollection, insert: Insert) -> None:
     """Each goes into a message of 16 MB, all together do not."""
     documents = [{"_id": n, "raw": bytes([n]) * 6_000_000} for n in range(3)]
-    assert insert_missing(collection, documents) == set()
-    assert insert_missing(collection, documents) == {0, 1, 2}
+    assert insert(collection, documents) == set()
+    assert insert(collection, documents) == {0, 1, 2}
     found = collection.aggregate([{"$project": {"size": {"$bsonSize": "$$ROOT"}}}, {"$match": {"size": {"$gt": 6e6}}}])
     assert len(list(found)) == 3
 
