@@ -1,6 +1,9 @@
 """T3: objects that go to Kafka arrive once, by the rules of the outbox, whatever the broker does; VOEvents too."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -200,6 +203,57 @@ def test_event_that_is_made_again_cites_what_it_cited(lab: Any, one: Any, networ
     lab.react(events(network), one)
     (_, second, third) = map(cited, network.events)
     assert third[1] == [(second[0], "followup")]
+
+
+_WORKER = """
+import os, signal, sys
+from pathlib import Path
+from ampel_dagster.instruments.ztf import ZTF
+from ampel_dagster.model.run import RunInfo
+from ampel_dagster.pipeline.t3_react import react_to_night
+from ampel_dagster.pipeline.t3_record import Reaction
+from ampel_dagster.storage.store import Store
+from ampel_dagster.units.bound import ChannelRules, Process
+from ampel_dagster.units.t1.simple import SimpleCombiner
+from ampel_dagster.units.t3.voevent import VOEvent as Whole
+
+uri, name, broker, reports = sys.argv[1:]
+
+class VOEvent(Whole):
+    def send(self, view, context):
+        super().send(view, context)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+rules = ChannelRules.make(
+    "A", "ztf", filter=None, known_stocks="filter", access=frozenset({"ZTF", "ZTF_PUB"}),
+    combiner=SimpleCombiner(), requests=(), reactions=("tell", "also"),
+)
+who = {"stream": "ivo://org.example/t", "author": "ivo://org.example", "position_error_arcsec": 1}
+process = Process("tell", (VOEvent(**who, broker=broker),))
+store = Store.open(uri, name)
+react_to_night(Reaction(store, ZTF(), process, rules, RunInfo("dead", 1), Path(reports)), "2018-08-20")
+"""
+
+
+def test_event_of_a_killed_run_is_the_same_when_it_is_sent_again(
+    lab: Any, one: Any, network: Network, mongo_uri: str
+) -> None:
+    network.fault = "hang up"
+    lab.react(events(network), one)
+    again(lab, one)
+    network.fault = ""
+    where = [mongo_uri, lab.store.database.name, network.address, str(lab.reports)]
+    dead = subprocess.run([sys.executable, "-c", _WORKER, *where], capture_output=True, text=True)
+    assert (dead.returncode, len(network.events)) == (-signal.SIGKILL, 2), dead.stderr
+    (file,) = lab.reports.rglob("2018-08-20/voevents/*.xml")
+    before = file.read_bytes()
+    lab.let_reservations_end()
+    lab.react(events(network), one)  # the first is confirmed now, and could be cited
+    assert states(lab) == ["confirmed"] * 2
+    assert file.read_bytes() == before == network.events[1]
+    assert len(network.events) == 2
+    answers = [d["receipt"]["answer"] for d in lab.store.outbox.list("tell")]
+    assert ["Previously seen" in answer for answer in answers] == [True, True]
 
 
 def test_events_that_waited_for_their_broker_cite_each_other(lab: Any, one: Any, network: Network) -> None:
