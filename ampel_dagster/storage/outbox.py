@@ -90,10 +90,14 @@ class Outbox:
         self.collection.update_one({"_id": id_}, {"$set": {"message": dict(message)}})
 
     def keys_told(self, process: str, unit: str, channel: str, survey: str, stock: int) -> dict[int, str]:
-        """Keys of the messages on one stock that are known to have arrived, by the link of the state told of."""
+        """Keys of the messages on one stock that are known to have arrived, by the link of the state told of.
+
+        Of two on one state, as where `once_per` was changed, the later one counts.
+        """
         query = {"survey": survey, "stock": stock, "process": process, "unit": unit, "channel": channel}
         query |= {"state": "confirmed", "message.key": {"$exists": True}}
-        return {d["link"]: d["message"]["key"] for d in self.collection.find(query, {"link": 1, "message.key": 1})}
+        found = self.collection.find(query, {"link": 1, "message.key": 1}).sort([("meta.ts", 1), ("_id", 1)])
+        return {d["link"]: d["message"]["key"] for d in found}
 
     def mark_unknown(self, ids: Sequence[int]) -> int:
         """Reservations that a dead run left behind: those whose time is over."""

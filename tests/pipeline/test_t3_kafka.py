@@ -278,14 +278,14 @@ def test_event_that_is_sent_again_by_hand_does_not_cite_what_came_later(lab: Any
     assert len(network.events) == 2  # the broker knew them: they kept their ids, times and citations
 
 
-def test_object_that_is_told_of_once_is_cited_by_its_states(lab: Any, one: Any, network: Network) -> None:
+def test_event_of_an_object_is_cited_by_those_of_its_later_states(lab: Any, one: Any, network: Network) -> None:
     lab.react(events(network, once_per="object"), one)
+    react_to_night(lab.reaction(events(network), one), "2018-08-19")  # the same state: nothing came before
     again(lab, one)
     lab.react(events(network, once_per="object"), one)
-    assert len(network.events) == 1
     react_to_night(lab.reaction(events(network), one), "2018-08-20")
-    (first, _), (_, of_first) = map(cited, network.events)
-    assert of_first == [(first, "followup")]
+    (_, nothing), (second, none), (_, of_second) = map(cited, network.events)
+    assert (nothing, none, of_second) == ([], [], [(second, "followup")])
 
 
 def test_real_packets_through_all_three(lab: Any, real: Any, broker: Broker) -> None:
