@@ -186,6 +186,21 @@ class Edit:
     journal: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Message(NamedTuple):
+    """What is settled about a message before it is sent, and stays so however often it is made up again."""
+
+    #: Names the message to its receivers.
+    key: str
+    #: When it was made up first.
+    at: datetime
+    #: Key of the message that told of the object's state before, and is known to have arrived; empty: there is none.
+    before: str = ""
+
+
+def _as_drafted(view: TransientView, draft: Message) -> Message:
+    return draft
+
+
 def _no_secret(name: str) -> str:
     raise UserError(
         f"there is no secret {name}: set AMPEL_SECRET_{name}, or write it to secrets/{name} of the instance"
@@ -228,8 +243,18 @@ class ReactionContext:
     encode_avro: Callable[[Mapping[str, Any], Mapping[str, Any]], bytes] = field(
         default=_no_encoder, repr=False, compare=False
     )
+    #: Keeps what is settled about the message on a view, and answers what was kept; here nothing is.
+    settle: Callable[[TransientView, Message], Message] = field(default=_as_drafted, repr=False, compare=False)
     #: What units ask to add to stocks; the engine writes it when the unit has returned.
     edits: list[Edit] = field(default_factory=list, repr=False, compare=False)
+
+    def message(self, view: TransientView, key: str) -> Message:
+        """What is settled about the message on a view, for publishers whose messages name one another.
+
+        `key` names the message to its receivers. Who asks again, as where a run died, gets what was settled first: key,
+        time and the message before stay, so that the same message can be made of them.
+        """
+        return self.settle(view, Message(key, self.now))
 
     def add(
         self,

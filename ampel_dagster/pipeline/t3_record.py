@@ -150,17 +150,21 @@ class Effect(NamedTuple):
     id: int
 
 
+def effect_id(reaction: Reaction, unit: ReactionUnit, stock: int, link: int) -> int:
+    """Id of the outbox document of one effect."""
+    process, name, channel = reaction.process.name, type(unit).__name__, reaction.rules.channel
+    once = isinstance(unit, Publisher) and unit.once_per == "object"
+    return outbox_id(process, name, channel, reaction.instrument.survey, stock, 0 if once else link)
+
+
 def effect(reaction: Reaction, unit: ReactionUnit, entry: Chosen, night: str) -> Document:
     """The outbox document of one effect."""
-    process, name, channel = reaction.process.name, type(unit).__name__, reaction.rules.channel
-    survey = reaction.instrument.survey
-    link = 0 if isinstance(unit, Publisher) and unit.once_per == "object" else entry.link
     return {
-        "_id": outbox_id(process, name, channel, survey, entry.stock, link),
-        "process": process,
-        "unit": name,
-        "channel": channel,
-        "survey": survey,
+        "_id": effect_id(reaction, unit, entry.stock, entry.link),
+        "process": reaction.process.name,
+        "unit": type(unit).__name__,
+        "channel": reaction.rules.channel,
+        "survey": reaction.instrument.survey,
         "stock": entry.stock,
         "name": entry.name,
         "link": entry.link,

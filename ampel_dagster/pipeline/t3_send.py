@@ -5,7 +5,7 @@ the publisher gives up for this run: a wrong token is no reason to spend the who
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from queue import Empty, SimpleQueue
 from random import uniform
@@ -16,6 +16,7 @@ from typing import Any
 from ampel_dagster.model.errors import BusyError, RefusedError, SendError, UserError
 from ampel_dagster.model.view import ReactionContext, TransientView
 from ampel_dagster.pipeline.guard import Failure, guarded
+from ampel_dagster.pipeline.t3_message import Messages
 from ampel_dagster.pipeline.t3_record import Effect, Reacted, Reaction, Vault, effect, later
 from ampel_dagster.pipeline.t3_select import Chosen, Views
 from ampel_dagster.units.base import BulkPublisher, Publisher
@@ -53,10 +54,14 @@ class Sender:
     #: Who was told about, and what the receiver answered by stock.
     sent: list[Effect] = field(default_factory=list)
     answers: dict[int, str] = field(default_factory=dict)
+    messages: Messages = field(init=False)
     _failures: int = 0
     #: Why no more is sent in this run.
     _stop: str = ""
     _free_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.messages = Messages(self.reaction, self.unit)
 
     def send(self, views: Views) -> None:
         """Tell about these objects, apart from those that were told about."""
@@ -79,7 +84,7 @@ class Sender:
     def preview(self, views: Views) -> str:
         """What would be sent."""
         open_ = views.of({effect.entry.stock for effect in self._open(views.chosen)})
-        told = guarded(self.unit.preview, open_, self.context)
+        told = guarded(self.unit.preview, open_, replace(self.context, settle=self.messages.propose))
         return self.vault.clean(f"failed: {told.message}" if isinstance(told, Failure) else str(told))
 
     def _open(self, entries: Sequence[Chosen]) -> list[Effect]:
@@ -148,6 +153,8 @@ class Sender:
     def _settle(self, group: Group, answers: Answers | Failure | SendError, attempt: int) -> tuple[list[int], float]:
         """Write down what became of each; return stocks that are to be tried again, and after how many seconds."""
         found = {stock: _answer_for(stock, answers) for stock in group}
+        for stock, answer in found.items():
+            self.messages.heard(group[stock][0].id, answer)
         asked = [a.retry_after_s for a in found.values() if isinstance(a, BusyError) and a.retry_after_s is not None]
         jitter = uniform(0.5, 1.5)  # noqa: S311  # runs that failed together do not come back together
         pause_s = max(_FIRST_PAUSE_S * 2 ** (attempt - 1) * jitter, *asked, 0.0)
@@ -185,7 +192,8 @@ class Sender:
         """An object that is not told about, as far as is known."""
         message = self.vault.clean(answer.message if isinstance(answer, Failure) else f"{answer}")[:1000]
         sure = "refused" if isinstance(answer, RefusedError) else "waiting"
-        self.reaction.store.outbox.fail(e.id, message, sure if isinstance(answer, SendError) else "unknown")
+        state = sure if isinstance(answer, SendError) else "unknown"
+        self.reaction.store.outbox.fail(e.id, message, state, unsettle=e.id in self.messages.fresh)
         self.done.fail(self.unit, message)
         self.done.count(self.unit, "failed", [e.entry.stock])
 
@@ -211,12 +219,13 @@ class Sender:
 
     def _call(self, views: Sequence[TransientView]) -> Answers | Failure | SendError:
         """The answer by stock, or what the unit raised. A unit that does not come back is left alone."""
+        context = replace(self.context, settle=self.messages.settle)
         box: SimpleQueue[Answers | Failure | SendError] = SimpleQueue()
 
         def call() -> None:
             found: Answers | Failure | SendError = Failure("ended without an answer", "")
             try:
-                found = guarded(_answers, self.unit, views, self.context)
+                found = guarded(_answers, self.unit, views, context)
             finally:
                 box.put(found)  # also where the thread is told to exit: nobody is to wait for it
 

@@ -69,10 +69,35 @@ class Outbox:
             change = {"$set": {"state": "confirmed", "receipt": dict(receipt)}, "$unset": {"error": "", "until": ""}}
             self.collection.update_many({"_id": {"$in": list(ids)}}, change)
 
-    def fail(self, id_: int, error: str, state: str = "unknown") -> None:
-        """Sending failed: it is 'unknown' whether it arrived, the receiver 'refused' it, or it is 'waiting'."""
-        change = {"$set": {"state": state, "error": error}, "$unset": {"until": ""}}
+    def fail(self, id_: int, error: str, state: str = "unknown", *, unsettle: bool = False) -> None:
+        """Sending failed: it is 'unknown' whether it arrived, the receiver 'refused' it, or it is 'waiting'.
+
+        `unsettle`: no try can have arrived, so that the next one may settle another message.
+        """
+        change = {
+            "$set": {"state": state, "error": error},
+            "$unset": {"until": "", **({"message": ""} if unsettle else {})},
+        }
         self.collection.update_one({"_id": id_}, change)
+
+    def message(self, id_: int) -> Document | None:
+        """What is settled about the message of an effect; None: nothing yet."""
+        found = self.collection.find_one({"_id": id_}, {"message": 1})
+        return found.get("message") if found else None
+
+    def settle(self, id_: int, message: Mapping[str, Any]) -> None:
+        """Keep what the message of an effect is."""
+        self.collection.update_one({"_id": id_}, {"$set": {"message": dict(message)}})
+
+    def keys_told(self, process: str, unit: str, channel: str, survey: str, stock: int) -> dict[int, str]:
+        """Keys of the messages on one stock that are known to have arrived, by the link of the state told of.
+
+        Of two on one state, as where `once_per` was changed, the later one counts.
+        """
+        query = {"survey": survey, "stock": stock, "process": process, "unit": unit, "channel": channel}
+        query |= {"state": "confirmed", "message.key": {"$exists": True}}
+        found = self.collection.find(query, {"link": 1, "message.key": 1}).sort([("meta.ts", 1), ("_id", 1)])
+        return {d["link"]: d["message"]["key"] for d in found}
 
     def mark_unknown(self, ids: Sequence[int]) -> int:
         """Reservations that a dead run left behind: those whose time is over."""

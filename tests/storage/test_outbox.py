@@ -119,3 +119,30 @@ def test_lists_by_time_and_place(outbox: Outbox) -> None:
     outbox.reserve([effect(1, second=1), effect(2, second=3), effect(3, channel="B", second=5)])
     assert [d["_id"] for d in outbox.list(since=datetime(2018, 8, 19, 0, 0, 3, tzinfo=UTC))] == [3, 2]
     assert [d["_id"] for d in outbox.list(channel="A", stock=1, night=None)] == [1]
+
+
+def message(key: str) -> dict[str, Any]:
+    return {"key": key, "at": PAST, "before": ""}
+
+
+def test_what_is_settled_about_a_message_stays_until_nothing_can_have_arrived(outbox: Outbox) -> None:
+    outbox.reserve([effect(1)])
+    assert (outbox.message(1), outbox.message(2)) == (None, None)
+    outbox.settle(1, message("one"))
+    outbox.fail(1, "TimeoutError: no answer")
+    outbox.resend([1])
+    outbox.reserve([effect(1, run="later")])
+    assert outbox.message(1) == message("one")
+    outbox.fail(1, "503", "waiting", unsettle=True)
+    assert outbox.message(1) is None
+
+
+def test_keys_are_of_what_arrived_for_one_process_unit_channel_and_stock(outbox: Outbox) -> None:
+    outbox.reserve([effect(1), effect(3), effect(5), effect(7, process="q"), effect(9, channel="B"), effect(2)])
+    for id_ in (1, 3, 7, 9, 2):
+        outbox.settle(id_, message(f"key {id_}"))
+    outbox.confirm([1, 5, 7, 9, 2], {"answer": "thanks"})
+    assert outbox.keys_told("p", "Post", "A", "ztf", 1) == {1: "key 1"}
+    outbox.confirm([3], {"answer": "thanks"})
+    assert outbox.keys_told("p", "Post", "A", "ztf", 1) == {1: "key 1", 3: "key 3"}
+    assert outbox.keys_told("p", "Mail", "A", "ztf", 1) == {}

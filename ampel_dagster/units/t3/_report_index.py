@@ -76,7 +76,7 @@ def index_page(
         f"Channel <b>{esc(context.channel)}</b> · night <b>{esc(context.night)}</b> · "
         f"process <b>{esc(context.process)}</b> · run {ui_run} · written {timestamp(context.now)}"
     )
-    head = f'{_links(context, depth)}<h1>{esc(heading)}</h1>\n<p class="muted">{about}</p>'
+    head = f'{_links(context, depth)}<h1>{breakable(heading)}</h1>\n<p class="muted">{about}</p>'
     head += _counts(len(rows), context.selection)
     return page(heading, f"<header>{head}</header>\n<main>{_table(rows, files, columns)}</main>")
 

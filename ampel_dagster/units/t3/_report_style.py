@@ -21,9 +21,10 @@ h3{{font-size:1rem;margin:0 0 .2rem}}
 p{{margin:.3rem 0}}
 code{{font:.88em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}}
 .muted,.none,figcaption,caption{{color:var(--muted)}}
+.muted b{{display:inline-block}}
 .small{{font-size:.87rem}}
 .links a{{margin-right:.9rem;white-space:nowrap;display:inline-block}}
-nav{{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.93rem}}
+nav{{display:flex;flex-wrap:wrap;gap:.1rem 1.2rem;font-size:.93rem}}nav a{{padding:.15rem 0}}
 dl{{margin:0}}dd{{margin:0}}dt{{color:var(--muted);font-size:.83rem}}
 dl.facts{{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:.6rem;margin:.9rem 0}}
 dl.facts>div{{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.5rem .7rem}}
@@ -46,6 +47,9 @@ td code{{white-space:nowrap}}
 td.long{{min-width:12rem;overflow-wrap:anywhere}}
 td small,th small{{display:block;font-weight:400;color:var(--muted);white-space:nowrap}}
 table.sortable{{width:100%}}
+table.overview{{width:auto;min-width:min(38rem,100%)}}
+table.overview td small{{white-space:normal}}
+td.night a{{display:inline-block;white-space:nowrap;padding:.15rem 0}}
 table.sortable th{{padding:0}}
 table.sortable th button{{all:unset;box-sizing:border-box;width:100%;padding:.35rem .5rem;cursor:pointer}}
 table.sortable th button:hover{{text-decoration:underline}}
@@ -90,6 +94,7 @@ dl.facts{{grid-template-columns:repeat(2,minmax(0,1fr))}}
 dl.origin>div{{grid-template-columns:1fr}}}}
 @media (max-width:600px){{svg.light-curve text{{font-size:10.4px!important}}
 dl.facts dd{{font-size:1.06rem}}
+table.sortable td.name>a{{display:inline-block;padding:.15rem 0}}
 table.sortable th:first-child,table.sortable td:first-child{{position:sticky;left:0;background:var(--page)}}}}
 @media print{{nav,summary{{display:none}}}}
 """

@@ -29,10 +29,10 @@ def root(ivorn: str, role: str) -> Element:
     return Element(f"{{{_NAMESPACE}}}VOEvent", {"ivorn": ivorn, "role": role, "version": "2.0", **where})
 
 
-def leaf(parent: Element, name: str, value: Any) -> None:
-    """An element that holds a text, unless there is none."""
+def leaf(parent: Element, name: str, value: Any, **about: str) -> None:
+    """An element that holds a text, unless there is none; `about`: its attributes."""
     if value not in (None, ""):
-        SubElement(parent, name).text = text(value)
+        SubElement(parent, name, about).text = text(value)
 
 
 def param(parent: Element, name: str, value: Any, ucd: str = "") -> None:

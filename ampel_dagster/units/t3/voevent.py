@@ -27,8 +27,9 @@ class VOEvent(Publisher):
     its schema. A broker is spoken to by the VOEvent Transport Protocol 2.0 (2017-03-20,
     https://www.ivoa.net/documents/VOEventTransport/): one connection an event; its ack is kept, a nak is a refusal. The
     event's id is made of `stream`, process, channel, object and state, hence the same whenever it is sent again, and
-    brokers know it again. Files are `voevents/NAME_STATE.xml` in the report's folder. Time: the night's last alert of
-    the object, UTC; position: ICRS.
+    brokers know it again. The event of a new state cites the last one of the object that is known to have arrived, as
+    its followup. Files are `voevents/NAME_STATE.xml` in the report's folder. Time: the night's last alert of the
+    object, UTC; position: ICRS.
     """
 
     #: Brokers and their subscribers know an event again by its id.
@@ -89,10 +90,11 @@ class VOEvent(Publisher):
         if jd is None or view.ra_deg != view.ra_deg or view.dec_deg != view.dec_deg:
             raise RefusedError("a VOEvent needs a time and a position")
         own = f"{context.process}.{context.channel}.{_local(view, self.once_per)}"
-        event = xml.root(f"{self.stream}#{own}", self.role)
+        message = context.message(view, f"{self.stream}#{own}")
+        event = xml.root(message.key, self.role)
         who = SubElement(event, "Who")
         xml.leaf(who, "AuthorIVORN", self.author)
-        xml.leaf(who, "Date", iso(context.now))
+        xml.leaf(who, "Date", iso(message.at))
         about = {"title": self.title, "contactName": self.contact_name, "contactEmail": self.contact_email}
         if any(about.values()):
             author = SubElement(who, "Author")
@@ -114,6 +116,8 @@ class VOEvent(Publisher):
             why = SubElement(event, "Why", about)
             xml.leaf(why, "Name", view.name)
             xml.leaf(why, "Concept", self.concept)
+        if message.before:
+            xml.leaf(SubElement(event, "Citations"), "EventIVORN", message.before, cite="followup")
         xml.leaf(event, "Description", self.description)
         return xml.as_bytes(event)
 

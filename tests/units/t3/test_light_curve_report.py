@@ -519,17 +519,34 @@ def test_nights_and_channels_have_an_index(context: ReactionContext, tmp_path: P
     update = process / "BRIGHT" / "2018-08-20" / "updates_20180820T031245.000"
     report.write([view()], replace(context, night="2018-08-20", folder=update))
     channel = Page((process / "BRIGHT" / "index.html").read_text())
-    assert [row[:4] for row in channel.rows[1:]] == [
-        ["2018-08-20", "20180820T031245.000", "1", "1"],
-        ["2018-08-20", "whole night", "2", "2"],
-        ["2018-08-19", "whole night", "2", "2"],
+    written = "2018-08-2003:12:45 UTC"
+    assert channel.rows[1:] == [
+        ["2018-08-20news of 2018-08-20 03:12:45 UTC", "1", written],
+        ["2018-08-20whole night", "2", written],
+        ["2018-08-19whole night", "2", written],
     ]
+    assert "nights2 last night2018-08-20 objects in it2" in channel.text
     processes = Page((process / "index.html").read_text())
-    assert processes.rows[1:] == [["BRIGHT", "2", "2018-08-20"], ["DIM", "1", "2018-08-19"]]
+    assert processes.rows[1:] == [["BRIGHT", "2", "2018-08-202 objects"], ["DIM", "1", "2018-08-192 objects"]]
     for folder in (process, process / "BRIGHT", update, process / "DIM" / "2018-08-19"):
         links = Page((folder / "index.html").read_text()).attributes("a", "href")
         assert [link for link in links if link.endswith(".html")]
         assert all((folder / link).is_file() for link in links if link.endswith(".html"))
+
+
+def test_a_night_of_which_there_is_only_news_is_linked_to_it(context: ReactionContext, tmp_path: Path) -> None:
+    """A process that reports what came since its last run writes no report of the whole night."""
+    night = tmp_path / "daily_report" / "BRIGHT" / "2018-08-19"
+    (night.parent / "2018-08-20").mkdir(parents=True)  # of another unit, or of a report that failed
+    for name, number in (("updates_20180819T080000.000", 1), ("updates_20180819T090000.000", 3)):
+        views = [view(f"ZTF18aa{letter}", stock) for stock, letter in zip(range(number), "abc", strict=False)]
+        LightCurveReport(max_objects=2).write(views, replace(context, folder=night / name))
+    processes = Page((tmp_path / "daily_report" / "index.html").read_text())
+    assert processes.rows[1:] == [["BRIGHT", "1", "2018-08-19news of 2018-08-19 09:00:00 UTC3 objects"]]
+    assert "BRIGHT/2018-08-19/updates_20180819T090000.000/index.html" in processes.attributes("a", "href")
+    channel = Page((night.parent / "index.html").read_text())
+    assert channel.rows[1][:2] == ["2018-08-19news of 2018-08-19 09:00:00 UTC", "32 with a page"]
+    assert "objects in it" not in channel.text
 
 
 class Passing(Sequence[TransientView]):

@@ -14,13 +14,13 @@ from pydantic import ValidationError
 from voeventparse.definitions import v2_0_schema_str
 
 from ampel_dagster.model.errors import BusyError, RefusedError
-from ampel_dagster.model.view import TransientView
+from ampel_dagster.model.view import Message, TransientView
 from ampel_dagster.units.t3._times import iso_of_jd
 from ampel_dagster.units.t3._voevent import unit_of
 from ampel_dagster.units.t3.voevent import VOEvent
 from tests.kafka_broker import closed_port
 from tests.units.t2.test_light_curve_summary import detection, light_curve, limit
-from tests.units.t3.receivers import Network, context, voevent_network
+from tests.units.t3.receivers import Network, context, in_utc, voevent_network
 from tests.units.t3.receivers import seen as seen_in
 
 #: The schema of the standard, as voevent-parse brings it.
@@ -99,6 +99,27 @@ def test_id_follows_from_object_and_state() -> None:
     ids = [event(unit, link=link).get("ivorn") for link in (view.link, 4, -1)]
     assert len({event(unit).get("ivorn"), *ids}) == 3
     assert ids[2].endswith("_ffffffffffffffff")
+
+
+def test_event_cites_what_was_told_before_and_keeps_id_and_date() -> None:
+    asked = []
+
+    def settle(view: TransientView, draft: Message) -> Message:
+        asked.append((view.name, draft))
+        return Message("ivo://org.example/was#A", in_utc(2018, 8, 1), "ivo://org.example/transients#B&C")
+
+    data = VOEvent(**WHO).event(seen("ZTF18abcdefg"), replace(context(), settle=settle))
+    SCHEMA.assertValid(etree.fromstring(data))
+    found = voeventparse.loads(data)
+    key = "ivo://org.example/transients#daily.BRIGHT.ZTF18abcdefg_0000000000000003"
+    assert asked == [("ZTF18abcdefg", Message(key, context().now, ""))]
+    assert (found.get("ivorn"), found.Who.Date) == ("ivo://org.example/was#A", "2018-08-01T00:00:00.000")
+    (cited,) = found.Citations.EventIVORN
+    assert (cited, cited.get("cite")) == ("ivo://org.example/transients#B&C", "followup")
+
+
+def test_first_event_of_an_object_cites_nothing() -> None:
+    assert event(VOEvent(**WHO)).find("Citations") is None
 
 
 def test_without_a_position_there_is_no_event() -> None:
