@@ -14,6 +14,7 @@ import click
 from ampel_dagster.commands import checking, filters, ingesting, looking, serving, streaming, tickets
 from ampel_dagster.commands import quarantine as bad
 from ampel_dagster.commands.catalogs import catalog
+from ampel_dagster.commands.completing import complete
 from ampel_dagster.commands.examples import examples as _examples
 from ampel_dagster.commands.t3 import t3
 from ampel_dagster.commands.unit import unit
@@ -384,6 +385,7 @@ def t2_reset(
 
 
 main.add_command(catalog)
+main.add_command(complete)
 main.add_command(t3)
 main.add_command(unit)
 main.add_command(view)

@@ -25,7 +25,7 @@ from sensors.kafka import kafka_sensor
 from sensors.new_alerts import new_alerts_sensor
 from sensors.pending import pending_sensor
 from sensors.reactions import overdue_sensor, reactions_sensor
-from sensors.schedules import process_schedules
+from sensors.schedules import history_schedules, process_schedules
 
 # Backfill policies are "beta" in Dagster 1.13, which is pinned; once a definition is often enough said.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -50,7 +50,7 @@ def build(config: Config) -> dg.Definitions:
         asset_checks=_checks(config),
         jobs=[ingest, augment, react, *([listen_job(config)] if streams else []), *_asset_jobs(config)],
         sensors=sensors,
-        schedules=process_schedules(config, react),
+        schedules=[*process_schedules(config, react), *history_schedules(config, ingest)],
         resources={"mongo": mongo, "mongo_io": MongoIOManager(mongo=mongo)},
         # Dagster's default starts a process for each step, which costs seconds; work fans out inside a step.
         executor=dg.in_process_executor,

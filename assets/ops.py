@@ -5,6 +5,7 @@ when the last packet of a night is.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline import tiers
 from ampel_dagster.pipeline.gate import split_live
+from ampel_dagster.pipeline.history import history_nights, late_objects
 from ampel_dagster.pipeline.ingest import Progress
 from ampel_dagster.pipeline.replay import replay
 from ampel_dagster.pipeline.t0_ingest import Ingestion
@@ -24,6 +26,7 @@ from ampel_dagster.pipeline.tier import PartitionFacts, TierOutput
 from ampel_dagster.sources.files import list_files, read_file
 from ampel_dagster.storage.audit import left_out
 from ampel_dagster.storage.store import Store
+from assets.archive import archive_file
 from assets.checks import FILTERS_WORK, left_out_metadata
 from assets.kafka import read_ranges, report_stream
 from assets.partitions import begin
@@ -51,6 +54,8 @@ class IngestConfig(dg.Config):
     ranges: list[str] = []  # noqa: RUF012
     #: Channels; none: all.
     channels: list[str] = []  # noqa: RUF012
+    #: Nights in which objects were taken whose earlier alerts are to be taken from the archive; with these, no paths.
+    complete: list[str] = []  # noqa: RUF012
 
 
 class ReactConfig(dg.Config):
@@ -78,6 +83,8 @@ def ticket_jobs(setup: Config) -> tuple[dg.JobDefinition, dg.JobDefinition]:
         ingestion = Ingestion(
             mongo.store, setup.instrument(survey), setup.stream(survey), rules, run, neighbours=neighbours
         )
+        if config.complete:
+            return dg.Output(_completion(context, setup, ingestion, config.complete))
         if config.quarantined:
             ids = [int(id_) for id_ in config.quarantined]
             return dg.Output(replay(ingestion, ids, PROGRESS.get("ingest")))
@@ -135,6 +142,18 @@ def react_job(setup: Config) -> dg.JobDefinition:
         react_to_new()
 
     return react
+
+
+def _completion(
+    context: dg.OpExecutionContext, setup: Config, ingestion: Ingestion, nights: Sequence[str]
+) -> TierOutput:
+    """The earlier alerts of objects that channels took in these nights, out of the archive."""
+    late = late_objects(ingestion.store.survey(ingestion.survey), ingestion.rules, nights)
+    before = history_nights(ingestion.rules, nights) if late else []
+    files = [file for night in before if (file := archive_file(setup, ingestion.survey, night))]
+    context.log.info(f"{sum(map(len, late.values()))} objects, {len(files)} archive files")
+    packets = chain.from_iterable(map(read_file, files))
+    return tiers.ingest(replace(ingestion, late=late), packets, PROGRESS.get("ingest"))
 
 
 def _files(context: dg.OpExecutionContext, paths: list[str]) -> list[Path]:

@@ -69,8 +69,8 @@ def _say_disabled(tally: Tally) -> None:
         console.print(f"[red]{escape(text)}[/red]", soft_wrap=True)
 
 
-def run_ingest(instance: Instance, config: Mapping[str, Any], title: str) -> Tally:
-    """The job `ingest` with a progress bar; returns the ledger of the run."""
+def run_ingest(instance: Instance, config: Mapping[str, Any], title: str, *, archive: bool = False) -> Tally:
+    """The job `ingest` with a progress bar; returns the ledger of the run. Of an archive nothing is told outside."""
     total = Tally()
     enter(instance)
     from assets.ops import PROGRESS
@@ -88,7 +88,8 @@ def run_ingest(instance: Instance, config: Mapping[str, Any], title: str) -> Tal
 
         PROGRESS.update(ingest=stored, augment=computed)
         try:
-            run_job(instance, "ingest", config={"ops": {"ingest_packets": {"config": dict(config)}}})
+            tags = {"ampel/mode": "archive"} if archive else {}
+            run_job(instance, "ingest", config={"ops": {"ingest_packets": {"config": dict(config)}}}, tags=tags)
         finally:
             PROGRESS.clear()
     return total

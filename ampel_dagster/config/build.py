@@ -204,6 +204,7 @@ class Builder:
     ) -> dict[str, Channel]:
         """Channels with their filters, combiners and requests; `place` is where their files are, for problems."""
         surveys = {stream.survey for stream in streams.values()}
+        archived = {stream.survey for stream in streams.values() if stream.archive}
         built = {}
         for name, (spec, blocks) in specs.items():
             file = place.format(name)
@@ -215,6 +216,9 @@ class Builder:
             for survey, block in blocks.items():
                 if survey not in surveys:
                     self._problem(file, survey, "has no stream", f"add streams/{survey}.yaml")
+                elif block.history_days and survey not in archived:
+                    remedy = f"add archive: to streams/{survey}.yaml, or leave out history_days"
+                    self._problem(file, f"{survey}.history_days", "there is no archive to read it from", remedy)
                 made = self._rules(file, spec, survey, block, products)
                 if made is not None:
                     rules[survey] = made
@@ -253,6 +257,7 @@ class Builder:
             reactions=spec.t3,
             gate=Gate(block.gate.night.isoformat(), block.gate.max_share) if block.gate else None,
             values=tuple(StateValue(name, unit) for name, unit in values.items() if unit),
+            history_days=block.history_days,
         )
 
     def _unit(self, file: str, at: str, spec: UnitSpec, kind: type[U]) -> U | None:

@@ -54,6 +54,12 @@ class SurveySpec(Spec):
         default_factory=dict, description="T1 units that compute a value on each state at once, by a name of your own"
     )
     t2: tuple[RequestSpec, ...] = Field((), description="products to compute, by name")
+    history_days: int = Field(
+        0,
+        ge=0,
+        le=3650,
+        description="days before an object's first accepted alert of which its alerts are brought from the archive",
+    )
     gate: GateSpec | None = Field(None, description="none: the channel is live as soon as its file is there")
 
     @field_validator("t2", mode="before")

@@ -36,8 +36,6 @@ cdef dict _KINDS = {
 }
 #: Where a field of a row begins that is missing.
 cdef uint32_t _MISSING = 0xFFFFFFFF
-#: What a changed row has in place of a field that it has no more.
-cdef object _GONE = object()
 
 
 class Unsupported(ValueError):
@@ -151,6 +149,14 @@ cdef class _Plan:
             found = self.parts[names] = _Plan(names, kinds, [-1] * len(names), [-1] * len(names))
             for i, n in enumerate(numbers):
                 found.origins[<Py_ssize_t> i] = n
+        return found
+
+    cdef _Plan rest(self, without):
+        """The plan of a row that lacks these fields."""
+        without = frozenset(without)
+        cdef _Plan found = self.parts.get(without)
+        if found is None:
+            found = self.parts[without] = self.part(tuple([name for name in self.names if name not in without]))
         return found
 
     def __dealloc__(self):
@@ -419,7 +425,7 @@ cdef class Row:
     cdef uint32_t* _starts
     #: Bytes that it takes in the packet.
     cdef Py_ssize_t _size
-    #: Fields by number that are not as in the packet: another string or integer, or _GONE.
+    #: Fields by number that are not as in the packet: another string or integer.
     cdef dict _changes
 
     def __cinit__(self):
@@ -438,45 +444,32 @@ cdef class Row:
 
     def changed(self, without, **others):
         """The same without some fields, and with other strings or integers in others that it has."""
-        cdef Row row = Row.__new__(Row)
-        row._take(self._plan, self._data)
-        memcpy(row._starts, self._starts, self._plan.n * sizeof(uint32_t))
-        row._size = self._size
-        row._changes = {} if self._changes is None else dict(self._changes)
-        for name in without:
-            number = self._plan.index.get(name)
-            if number is not None:
-                row._changes[number] = _GONE
-        row._change(others)
-        return row
+        return self._part(self._plan.rest(without), others)
 
     def kept(self, tuple names not None, **others):
         """These fields only, in this order, some with other strings or integers; what it does not have is None."""
+        return self._part(self._plan.part(names), others)
+
+    cdef Row _part(self, _Plan plan, dict others):
         cdef Row row = Row.__new__(Row)
-        cdef Py_ssize_t i, number
-        row._take(self._plan.part(names), self._data)
+        cdef Py_ssize_t i, origin
+        row._take(plan, self._data)
         row._size = self._size
-        for i in range(row._plan.n):
-            number = row._plan.origins[i]
-            row._starts[i] = _MISSING if number < 0 else self._starts[number]
-            if self._changes is not None and number in self._changes:
-                row._starts[i] = _MISSING
-                if self._changes[number] is not _GONE:
-                    others.setdefault(names[i], self._changes[number])
+        for i in range(plan.n):
+            origin = plan.origins[i]
+            row._starts[i] = _MISSING if origin < 0 else self._starts[origin]
+            if self._changes is not None and origin in self._changes:
+                others.setdefault(plan.names[i], self._changes[origin])
         if others:
             row._changes = {}
-            row._change(others)
+            for name, value in others.items():
+                number = plan.index.get(name)
+                if number is not None:
+                    row._changes[number] = value if isinstance(value, str) else <int64_t> value
         return row
 
-    cdef int _change(self, dict others) except -1:
-        for name, value in others.items():
-            number = self._plan.index.get(name)
-            if number is not None and self._changes.get(number) is not _GONE:
-                self._changes[number] = value if isinstance(value, str) else <int64_t> value
-        return 0
-
     cdef object _field(self, Py_ssize_t number):
-        """A field by its number; _GONE where it was taken out."""
+        """A field by its number."""
         if self._changes is not None and number in self._changes:
             return self._changes[number]
         if self._starts[number] == _MISSING:
@@ -487,28 +480,25 @@ cdef class Row:
     def get(self, key, default=None):
         """A field, or `default` where the record has none of this name."""
         number = self._plan.index.get(key)
-        if number is None:
-            return default
-        value = self._field(<Py_ssize_t> number)
-        return default if value is _GONE else value
+        return default if number is None else self._field(<Py_ssize_t> number)
 
     def pick(self, tuple names not None):
         """Several fields at once, in the order of `names`; None for what it does not have."""
-        return tuple([self.get(name) for name in names])
+        cdef dict index = self._plan.index
+        found = []
+        for name in names:
+            number = index.get(name)
+            found.append(None if number is None else self._field(<Py_ssize_t> number))
+        return tuple(found)
 
     def __getitem__(self, key):
         number = self._plan.index.get(key)
-        value = _GONE if number is None else self._field(<Py_ssize_t> number)
-        if value is _GONE:
+        if number is None:
             raise KeyError(key)
-        return value
+        return self._field(<Py_ssize_t> number)
 
     def __contains__(self, key):
-        number = self._plan.index.get(key)
-        return number is not None and not self._gone(<Py_ssize_t> number)
-
-    cdef bint _gone(self, Py_ssize_t number):
-        return self._changes is not None and self._changes.get(number) is _GONE
+        return key in self._plan.index
 
     def keys(self):
         """Names of the fields, in the order of the schema."""
@@ -526,8 +516,7 @@ cdef class Row:
         return iter(self.to_dict())
 
     def __len__(self):
-        cdef Py_ssize_t i
-        return self._plan.n - sum([self._gone(i) for i in range(self._plan.n)])
+        return self._plan.n
 
     def __eq__(self, other):
         if not isinstance(other, Mapping):
@@ -547,9 +536,7 @@ cdef class Row:
         cdef Py_ssize_t i
         found = {}
         for i in range(self._plan.n):
-            value = self._field(i)
-            if value is not _GONE:
-                found[self._plan.names[i]] = value
+            found[self._plan.names[i]] = self._field(i)
         return found
 
     def to_bson(self):
@@ -580,8 +567,6 @@ cdef class Row:
         cdef bytes text
         for i in range(plan.n):
             changed = None if self._changes is None else self._changes.get(i)
-            if changed is _GONE:
-                continue
             type_ = out
             size = plan.key_starts[i + 1] - plan.key_starts[i]
             memcpy(out + 1, keys + plan.key_starts[i], size)

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from ampel_dagster.instruments.avro_container import ContainerReader, Record
-from ampel_dagster.instruments.base import Instrument, as_float, changed, each, kept
+from ampel_dagster.instruments.base import Instrument, as_float, changed, each, kept, picked
 from ampel_dagster.instruments.ztf_photometry import BANDS, photometry
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
@@ -32,6 +32,8 @@ _NAME = re.compile(r"ZTF([0-9]{2})([a-z]{7})")
 _BODY_TYPE_RANK = 1_000_000
 #: Fields of a detection that its datapoint does not repeat, and of an upper limit those that it does.
 _NOT_KEPT = frozenset({"candid", "programpi"})
+_OF_DETECTIONS = ("jd", "rcid", "pid", "fid", "programid", "pdiffimfilename")
+_OF_LIMITS = ("jd", "rcid", "pid", "fid", "programid", "diffmaglim")
 _KEPT_OF_LIMITS = ("jd", "diffmaglim", "rcid", "fid", "programid")
 
 
@@ -158,13 +160,13 @@ def tags(programid: int | None, fid: int | None, *more: str) -> tuple[str, ...]:
     return ("ZTF", *rights, *band, *more)
 
 
-def _rcid(body: Mapping[str, Any]) -> int:
-    rcid = body.get("rcid")
-    return int(rcid) if rcid is not None else int(body["pid"]) % 10000 // 100
+def _sensor(rcid: int | None, pid: int) -> int:
+    """The read-out channel: as the packet says, or by its processing id."""
+    return int(rcid) if rcid is not None else int(pid) % 10000 // 100
 
 
-def _jd(body: Mapping[str, Any]) -> float:
-    jd = float(body["jd"])
+def _finite(jd: float) -> float:
+    jd = float(jd)
     if not isfinite(jd):
         raise ValueError(f"jd is {jd}")
     return jd
@@ -178,23 +180,26 @@ def _int64(id_: int) -> int:
 
 def _detection(candid: int, raw: Mapping[str, Any], rank: int) -> DataPoint:
     """A detection: of its body the id and the investigator are left out, and the folder of the image."""
-    file = raw.get("pdiffimfilename")
+    jd, rcid, pid, fid, program, file = picked(raw, _OF_DETECTIONS)
     name = {"pdiffimfilename": file.rsplit("/", 1)[-1].replace(".fz", "")} if file else {}
-    tag = tags(raw.get("programid"), raw.get("fid"))
-    return DataPoint(candid, "detection", _jd(raw), _rcid(raw), tag, rank, changed(raw, _NOT_KEPT, **name))
+    body = changed(raw, _NOT_KEPT, **name)
+    return DataPoint(candid, "detection", _finite(jd), _sensor(rcid, pid), tags(program, fid), rank, body)
 
 
 def _upper_limit(raw: Mapping[str, Any], rank: int) -> DataPoint:
-    limit, fid, program = raw["diffmaglim"], raw["fid"], raw["programid"]
-    jd, rcid = _jd(raw), _rcid(raw)
+    jd, rcid, pid, fid, program, limit = picked(raw, _OF_LIMITS)
+    if fid is None or program is None:
+        raise ValueError("fid or programid is missing")
+    jd, sensor = _finite(jd), _sensor(rcid, pid)
     # Packets of the first versions do not say it.
-    body = kept(raw, _KEPT_OF_LIMITS) if raw.get("rcid") == rcid else kept(raw, _KEPT_OF_LIMITS, rcid=rcid)
-    id_ = _int64(upper_limit_id(jd, rcid, limit))
-    return DataPoint(id_, "upper_limit", jd, rcid, tags(program, fid), rank, body)
+    body = kept(raw, _KEPT_OF_LIMITS) if rcid == sensor else kept(raw, _KEPT_OF_LIMITS, rcid=sensor)
+    id_ = _int64(upper_limit_id(jd, sensor, limit))
+    return DataPoint(id_, "upper_limit", jd, sensor, tags(program, fid), rank, body)
 
 
 def _forced(stock: int, body: Mapping[str, Any], rank: int) -> DataPoint:
-    rcid, jd, fid, program = _rcid(body), _jd(body), int(body["fid"]), int(body["programid"])
+    jd, rcid, pid, fid, program, _ = picked(body, _OF_LIMITS)
+    jd, rcid, fid, program = _finite(jd), _sensor(rcid, pid), int(fid), int(program)
     tag = tags(program, fid, "ZTF_FP")
     return DataPoint(forced_id(stock, jd, fid, rcid, program), "forced", jd, rcid, tag, rank, body)
 

@@ -30,6 +30,8 @@ _REMEMBERED = 3
 _SAME_TIME_DAYS = 1e-5
 _LEFT_OUT = VerdictCode.FILTER_DISABLED.value
 Verdicts = dict[str, dict[str, Any]]
+#: By channel and stock: from which time (jd) to which alert (jd, id) its alerts are taken without asking the filter.
+Late = Mapping[str, Mapping[int, tuple[float, tuple[float, int]]]]
 #: What the ledger says of an alert that it does not know.
 _NOTHING = Prior({}, frozenset(), {}, 0)
 
@@ -47,6 +49,8 @@ class Ingestion:
     with_states: bool = True
     #: Channels that are not asked, and see the same states: what they took before gets the states that it has now.
     neighbours: Sequence[ChannelRules] = ()
+    #: Objects that channels took late, to be completed: their earlier alerts are taken, all others passed over.
+    late: Late | None = None
     #: Which filters still work, in this run.
     breakers: Breakers = field(default_factory=Breakers)
 
@@ -54,6 +58,15 @@ class Ingestion:
     def survey(self) -> str:
         """Name of the survey."""
         return self.instrument.survey
+
+    def completes(self, channel: str, alert: Alert) -> bool:
+        """Whether an alert is an earlier one of an object that the channel took late."""
+        begin, end = (self.late or {}).get(channel, {}).get(alert.stock, (0.0, (0.0, 0)))
+        return begin <= alert.jd and (alert.jd, alert.id) < end
+
+    def wants(self, alert: Alert) -> bool:
+        """Whether anybody is to judge an alert."""
+        return self.late is None or any(self.completes(rules.channel, alert) for rules in self.rules)
 
 
 class Judged(NamedTuple):
@@ -126,6 +139,8 @@ def _records(
         for found in ingestion.instrument.decode(packet):
             if isinstance(found, AlertFormatError):
                 yield packet, _bad(packet, found)
+            elif not ingestion.wants(found):
+                continue
             elif not first <= found.night <= last:
                 message = f"{found.name} is of {found.night}; nights go from {first} to {last}"
                 yield packet, _bad(packet, AlertFormatError("NIGHT_OUT_OF_RANGE", message))
@@ -195,6 +210,12 @@ class _Judge:
             states.update(self._in.store.patiently(lambda id_=id_: self._in.store.batches.states([id_])))  # type: ignore[misc]
         return id_
 
+    def _is_due(self, old: Mapping[str, Any], rules: ChannelRules) -> bool:
+        """Whether a channel has to judge an alert once more; what completes an object may have been rejected."""
+        if self._in.late is not None:
+            return bool(old["code"] < 0)
+        return old["config"] != rules.config or self._waits(old, rules)
+
     def _waits(self, old: Mapping[str, Any], rules: ChannelRules) -> bool:
         """Whether a filter that was left out has still to judge, and can."""
         return old["code"] == _LEFT_OUT and rules.channel not in self._in.breakers.disabled
@@ -244,7 +265,9 @@ class _Judge:
         try:
             for rules in self._in.rules:
                 old = before.verdict.get(rules.channel)
-                if old is None or old["config"] != rules.config or self._waits(old, rules):
+                if self._in.late is not None and not self._in.completes(rules.channel, alert):
+                    continue
+                if old is None or self._is_due(old, rules):
                     verdicts[rules.channel] = self._verdict(selection, alert, rules, first)
                 elif old["batch"] in open_batches:
                     verdicts[rules.channel] = {**old, "batch": selection.id}
@@ -273,6 +296,8 @@ class _Judge:
         verdict: dict[str, Any] = {"config": rules.config, "batch": selection.id}
         if not self._in.instrument.covers(rules.access, alert.tag):
             return verdict | {"code": VerdictCode.NO_ACCESS.value}
+        if self._in.late is not None:
+            return verdict | {"code": VerdictCode.ACCEPTED.value, "completed": True}
         seen = first.get((alert.stock, rules.channel))
         known = rules.known_stocks != "filter" and seen is not None and seen < (alert.jd, alert.id)
         if known and rules.known_stocks == "bypass":

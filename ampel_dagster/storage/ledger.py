@@ -105,6 +105,16 @@ class Ledger:
                 first[key] = min(first.get(key, (d["jd"], d["_id"])), (d["jd"], d["_id"]))
         return first
 
+    def first_chosen(self, channel: str, nights: Sequence[str]) -> dict[int, tuple[float, int]]:
+        """(jd, id) of the first alert that a channel took by itself, of stocks of which it did so in these nights."""
+        own = {"channel": channel, f"verdict.{channel}.completed": {"$exists": False}}
+        stocks = list({d["stock"] for d in self.alert.find({"night": {"$in": list(nights)}, **own}, {"stock": 1})})
+        first: dict[int, tuple[float, int]] = {}
+        for d in self.alert.find({"stock": {"$in": stocks}, **own}, {"stock": 1, "jd": 1}):
+            moment = d["jd"], d["_id"]
+            first[d["stock"]] = min(first.get(d["stock"], moment), moment)
+        return first
+
     def later_alerts(self, from_jd: Mapping[int, float]) -> list[AlertRecord]:
         """Alerts with a state from a time on that is given for their stock: a late point of then concerns them."""
         query = {"$or": [{"stock": s, "jd": {"$gte": jd}, "state": {"$exists": True}} for s, jd in from_jd.items()]}

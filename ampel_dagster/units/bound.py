@@ -143,6 +143,8 @@ class ChannelRules:
     gate: Gate | None = None
     #: What is computed on each state while it is stored.
     values: tuple[StateValue, ...] = ()
+    #: Days before the first alert that it took of an object, of which it wants the object's alerts too.
+    history_days: int = 0
 
     @cached_property
     def candidate_only(self) -> bool:
@@ -180,6 +182,7 @@ class ChannelRules:
         reactions: tuple[str, ...] = (),
         gate: Gate | None = None,
         values: tuple[StateValue, ...] = (),
+        history_days: int = 0,
     ) -> "ChannelRules":
         """Rules with their ids."""
         rights = sorted(access)
@@ -202,6 +205,7 @@ class ChannelRules:
             reactions,
             gate,
             values,
+            history_days,
         )
 
 

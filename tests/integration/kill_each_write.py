@@ -3,13 +3,15 @@
 A program of its own: it forks a process for each attempt before any connection is made, so that imports are paid for
 once. Prints one JSON object: how many writes there were, and for which of them the documents differed.
 
-    kill_each_write.py URI DATABASE
+    kill_each_write.py URI DATABASE DOOR
+
+The doors are those of the platform: `job` (T0 and T1 together, batch by batch) and `assets` (one tier after the other).
 """
 
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from signal import SIGKILL
@@ -23,6 +25,7 @@ from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.alert import Packet
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.stream import Stream
+from ampel_dagster.pipeline import tiers
 from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
@@ -36,14 +39,17 @@ from ampel_dagster.units.t2.light_curve_summary import LightCurveSummary
 WRITES = ("insert_many", "update_many", "update_one", "bulk_write", "delete_many", "replace_one")
 #: What two runs over the same packets may differ in: who did it, when, how often, how long it took.
 WHO_AND_WHEN = {"run", "ts", "tied", "upd", "done_ts", "expire", "duration_s", "attempts", "lease", "claimed"}
+#: How often others brought points to the stocks of a batch that waits for its states, itself begun again among them.
+HOW_OFTEN = {"overtaken"}
 LONG_AGO = datetime(2018, 1, 1, tzinfo=UTC)
+NIGHTS = ("2018-08-19", "2018-08-20")
 PRODUCT = Product("summary", LightCurveSummary())
 
 
 def packets() -> list[Packet]:
     """Two nights of the same objects, and a packet that cannot be read."""
     survey = Survey(seed=3, n_objects=14)
-    data = [a.to_bytes() for night in ("2018-08-19", "2018-08-20") for a in survey.night(night)]
+    data = [a.to_bytes() for night in NIGHTS for a in survey.night(night)]
     data.insert(5, data[0][:30_000])
     return [Packet(raw, "night.tar", n, f"{n}.avro") for n, raw in enumerate(data)]
 
@@ -67,12 +73,18 @@ def rules() -> list[ChannelRules]:
     ]
 
 
-def run(store: Store, found: list[Packet]) -> None:
+def run(store: Store, found: list[Packet], door: str) -> None:
     """T0 to T2."""
     stream = Stream(survey="ztf", start_date=date(2017, 11, 1), cutouts="accepted", batch_size=8)
     who = RunInfo("run", 1)
-    ingestion = Ingestion(store, ZTF(), stream, rules(), who)
-    write_ahead(select(ingestion, found), SelectionWriter(ingestion).write)
+    ingestion = Ingestion(store, ZTF(), stream, rules(), who, with_states=door == "job")
+    if door == "job":
+        write_ahead(select(ingestion, found), SelectionWriter(ingestion).write)
+    else:
+        tiers.ingest(ingestion, found).consume()
+        channels = [rules.channel for rules in ingestion.rules]
+        alerts = store.survey("ztf").ledger.accepted(channels, NIGHTS)
+        tiers.combine(store, ZTF(), ingestion.rules, who, alerts, NIGHTS).consume()
     work = Augmentation(store, ZTF(), [PRODUCT], who, {}, {"MOST": ["report"]})
     write_ahead(augment(work), lambda results: write_results(work, results))
 
@@ -110,14 +122,14 @@ def kill_at(number: int, *, half: bool) -> None:
     Database.command = wrapped(Database.command, inserted)  # type: ignore[method-assign]
 
 
-def content(store: Store) -> dict[str, Any]:
+def content(store: Store, without: Iterable[str] = ()) -> dict[str, Any]:
     """All documents without who and when; T2 batches and the journal are about runs, and left out."""
     found: dict[str, Any] = {}
     for name in sorted(store.database.list_collection_names()):
         if name == "journal":
             continue
         query = {"kind": "ingest"} if name == "batch" else {}
-        drop = WHO_AND_WHEN | ({"batch"} if name == "ztf.t2" else set())
+        drop = WHO_AND_WHEN | set(without) | ({"batch"} if name == "ztf.t2" else set())
         found[name] = {str(d["_id"]): _plain(d, drop) for d in store.database[name].find(query)}
     return found
 
@@ -150,7 +162,7 @@ def forked(work: Callable[[Store], None], uri: str, database: str) -> int:
         os._exit(code)
 
 
-def main(uri: str, database: str) -> None:
+def main(uri: str, database: str, door: str) -> None:
     """Kill at each write in turn."""
     found = packets()
     with TemporaryDirectory() as folder:
@@ -165,14 +177,14 @@ def main(uri: str, database: str) -> None:
             store.survey("ztf").tickets.collection.update_many(
                 {"lease": {"$exists": True}}, {"$set": {"lease.until": LONG_AGO}}
             )
-            run(store, found)
-            dump.write_text(json.dumps(content(store), sort_keys=True))
+            run(store, found, door)
+            dump.write_text(json.dumps(content(store, HOW_OFTEN if door == "assets" else ()), sort_keys=True))
 
         def broken(number: int, half: bool) -> Callable[[Store], None]:
             def work(store: Store) -> None:
                 emptied(store)
                 kill_at(number, half=half)
-                run(store, found)
+                run(store, found, door)
 
             return work
 
@@ -207,4 +219,4 @@ def _differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2], sys.argv[3])

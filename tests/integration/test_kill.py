@@ -5,15 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ampel_dagster.storage.store import Store
 from ampel_dagster.testing import Survey
 from tests.kafka_broker import Broker
 
 
-def test_killed_at_each_write(mongo_uri: str, store: Store) -> None:
+@pytest.mark.parametrize("door", ["job", "assets"])
+def test_killed_at_each_write(mongo_uri: str, store: Store, door: str) -> None:
     program = Path(__file__).with_name("kill_each_write.py")
     name = store.database.name
-    done = subprocess.run([sys.executable, str(program), mongo_uri, name], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(program), mongo_uri, name, door], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
     assert found["replayed"]

@@ -51,3 +51,18 @@ def test_what_it_starts_is_that_process(platform, schedules):
     platform.run("react", request.run_config)
     assert [partition for partition, _ in platform.materialized("t3", "morning")] == ["A|2018-08-19"]
     assert platform.materialized("t3", "table") == []
+
+
+def test_late_objects_are_completed_each_day(make_platform):
+    stream = {"survey": "ztf", "start_date": "2018-08-01", "archive": {"folder": "archive", "pattern": "{night}.tar"}}
+    files = {"streams/ztf.yaml": stream}
+    platform = make_platform({"LATE": {"history_days": 5}, "PLAIN": {}}, files)
+    (schedule,) = (s for s in platform.defs.schedules if s.name.endswith("_history"))
+    assert (schedule.job_name, schedule.default_status) == ("ingest", dg.DefaultScheduleStatus.RUNNING)
+    day = datetime(2018, 8, 19, 20, tzinfo=UTC)
+    context = dg.build_schedule_context(instance=platform.history, scheduled_execution_time=day)
+    (request,) = schedule.evaluate_tick(context).run_requests
+    assert request.tags["ampel/mode"] == "archive"
+    config = request.run_config["ops"]["ingest_packets"]["config"]
+    assert config == {"survey": "ztf", "channels": ["LATE"], "complete": ["2018-08-18", "2018-08-19"]}
+    platform.run("ingest", request.run_config, tags=request.tags)
