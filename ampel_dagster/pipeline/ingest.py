@@ -132,31 +132,62 @@ class SelectionWriter:
         # Points of batches that were never finished are as new as our own: their states are still to be made.
         unfinished = self._in.store.batches.unfinished()
         parts = part(self._in, selection, unfinished - {selection.id})
-        rows = store_points(self._in, parts, meta, tally)
+        found = _Ahead(self._combiner, parts, unfinished | {selection.id})
+        rows = store_points(self._in, parts, meta, tally, found.combine if self._in.with_states else _nothing)
         store_stocks(self._in, selection, parts.seen, meta, tally)
         # After points and stocks are there for others to see, and before we look for alerts that they concern.
         stocks = {item.alert.stock for item in selection.judged if item.channels}
         self._in.store.batches.overtake(selection.id, self._in.survey, sorted(stocks))
         if not self._in.with_states:
             return {}
-        found = self._combine(parts, rows, unfinished | {selection.id}, selection.id)
+        made = self._combine(found, parts, rows, selection.id)
         survey = self._in.store.survey(self._in.survey)
-        tally.counts.update(write_combination(survey, self._in.instrument, found, meta))
-        survey.ledger.set_states({i: outcome for i, outcome in found.outcomes.items() if i not in accepted})
-        return {i: outcome for i, outcome in found.outcomes.items() if i in accepted}
+        tally.counts.update(write_combination(survey, self._in.instrument, made, meta))
+        survey.ledger.set_states({i: outcome for i, outcome in made.outcomes.items() if i not in accepted})
+        return {i: outcome for i, outcome in made.outcomes.items() if i in accepted}
 
-    def _combine(self, parts: Parts, rows: Mapping[int, PointRow], new: frozenset[int], own: int) -> Combination:
-        """States and tickets; `new` are the batches whose points have no states yet."""
+    def _combine(self, ahead: "_Ahead", parts: Parts, rows: Mapping[int, PointRow], own: int) -> Combination:
+        """States and tickets: of stocks that go the short way, and of the others."""
+        found = ahead.of(parts)
         survey = self._in.store.survey(self._in.survey)
-        work = [_record(item, new) for item in parts.others]
+        work = [_record(item, ahead.new) for item in parts.others]
         late = late_alerts(survey, work, rows.values(), own) if work else []
-        found = self._combiner.combine(work, rows.values(), late)
+        return self._combiner.combine(work, rows.values(), late, found)
+
+
+class _Ahead:
+    """States and tickets of the stocks that go the short way, which the packets alone decide about.
+
+    They are made while the database writes the datapoints, and once more where a stock turns out to be known after all.
+    """
+
+    def __init__(self, combiner: Combiner, parts: Parts, new: frozenset[int]) -> None:
+        #: Batches whose points have no states yet.
+        self.new = new
+        self._combiner = combiner
+        self._parts = parts
+        self._done: tuple[set[int], Combination] | None = None
+
+    def combine(self) -> None:
+        """Do it as things are."""
+        found, parts = Combination(), self._parts
         for item in parts.fresh.values():
-            self._combiner.fresh(found, _record(item, new), item.alert.points)
+            self._combiner.fresh(found, _record(item, self.new), item.alert.points)
         for grown in parts.grown.values():
             told = grown.judged.alert.points
-            self._combiner.grown(found, _record(grown.judged, new), grown.states, grown.newer, told)
-        return found
+            self._combiner.grown(found, _record(grown.judged, self.new), grown.states, grown.newer, told)
+        self._done = set(parts.fresh) | set(parts.grown), found
+
+    def of(self, parts: Parts) -> Combination:
+        """What came of it, for the stocks that are on the short way by now."""
+        if self._done is None or self._done[0] != set(parts.fresh) | set(parts.grown):
+            self.combine()
+        assert self._done is not None
+        return self._done[1]
+
+
+def _nothing() -> None:
+    """Where there is nothing to do meanwhile."""
 
 
 def _takers(item: Judged) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """T0: write the datapoints of a batch's accepted alerts, each once for all its stocks and channels."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,16 +26,18 @@ class _Changes:
     richer: list[DataPoint] = field(default_factory=list)
 
 
-def store_points(ingestion: Ingestion, parts: Parts, meta: Meta, tally: Tally) -> dict[int, PointRow]:
+def store_points(
+    ingestion: Ingestion, parts: Parts, meta: Meta, tally: Tally, meanwhile: Callable[[], None]
+) -> dict[int, PointRow]:
     """Write the datapoints of accepted alerts; return all points of the stocks that go the long way, new and old.
 
-    A stock that turns out to be known after all joins those.
+    A stock that turns out to be known after all joins those. `meanwhile` is done while the database writes.
     """
     points = ingestion.store.survey(ingestion.survey).points
     carried, rows = _known(ingestion, points, parts)
     wanted = {id_: found for id_, found in carried.items() if found.channels}
     superseded = _superseded(parts, wanted, rows)
-    unmarked, duplicates = _write(points, wanted, rows, superseded, meta, tally)
+    unmarked, duplicates = _write(points, wanted, rows, superseded, meta, tally, meanwhile)
     # Another worker was faster with a point of a stock that nobody seemed to know.
     moved = parts.send_the_long_way(_known_to((rows[id_] for id_ in duplicates), wanted))
     if moved:
@@ -162,7 +164,13 @@ def _shared_exposures(
 
 
 def _write(
-    points: Points, wanted: Wanted, rows: dict[int, PointRow], superseded: Superseded, meta: Meta, tally: Tally
+    points: Points,
+    wanted: Wanted,
+    rows: dict[int, PointRow],
+    superseded: Superseded,
+    meta: Meta,
+    tally: Tally,
+    meanwhile: Callable[[], None],
 ) -> tuple[Superseded, set[int]]:
     """Insert what is missing, add to what is there; return marks that are still to be set, and ids of others."""
     pending: Iterable[int] = wanted
@@ -170,7 +178,7 @@ def _write(
     foreign: set[int] = set()
     while pending:
         changes = _plan(wanted, pending, rows, superseded)
-        duplicates = points.insert(changes.new, meta)
+        duplicates = points.insert(changes.new, meta, meanwhile)
         tally.counts["t0"] += len(changes.new) - len(duplicates)
         points.add_channels(changes.channels)
         for stock, ids in changes.stocks.items():

@@ -81,12 +81,14 @@ class Combiner:
         work: Iterable[AlertRecord],
         rows: Iterable[PointRow],
         later: Iterable[AlertRecord] = (),
+        found: Combination | None = None,
     ) -> Combination:
         """States of the alerts in `work`; `rows` are all points of their stocks.
 
-        `later`: alerts that have a state already and may get one more, because a point came late.
+        `later`: alerts that have a state already and may get one more, because a point came late. `found`: to which
+        these are added.
         """
-        found = Combination()
+        found = Combination() if found is None else found
         by_stock: dict[int, list[PointRow]] = {}
         for row in rows:
             for stock in row.stock:

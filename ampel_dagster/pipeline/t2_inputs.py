@@ -113,7 +113,8 @@ class Inputs:
         elif isinstance(self.unit, StateUnit):
             self._states = survey.states.load(ids)
             if self.unit.needs != ():
-                self._points = survey.points.load(self._all_points(), self.unit.needs)
+                wanted, needs = self._all_points(), self.unit.needs
+                self._points = survey.points.load_whole(wanted) if needs is None else survey.points.load(wanted, needs)
         else:
             self._curves = recent.of(ids) if recent else {}
             self._states = survey.states.load([id_ for id_ in ids if id_ not in self._curves])

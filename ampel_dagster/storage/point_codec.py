@@ -1,13 +1,10 @@
 """New datapoints as BSON.
 
 A packet brings some twenty-five datapoints, and of each document only ids, time and body are its own: rights, channels,
-and who wrote it are the same for a whole batch. Those parts are encoded once; the rest is one call of `struct` and one
-of the driver's encoder for the body. Measured: 3.4 us a point in place of 6.6 us for the document as a dict.
-
-The layout is that of https://bsonspec.org/spec.html.
+and who wrote it are the same for a whole batch. Those parts are encoded once, and put together with the point's own by
+compiled code: 1.9 us a point in place of 6.6 us for the document as a dict, which is what is done where there is none.
 """
 
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,13 +14,12 @@ from bson.raw_bson import RawBSONDocument
 from ampel_dagster.model.datapoint import DataPoint
 
 _Shared = tuple[str, tuple[str, ...], tuple[str, ...]]
-#: size; _id; stock: an array of one; jd; sensor; rank. The driver writes small integers in four bytes, others in eight.
-_HEAD = struct.Struct("<i5sq14sq5sd8si6si")
-_HEAD_SMALL = struct.Struct("<i5sq14si5sd8si6si")
-_ID, _JD = b"\x12_id\0", b"\0\x01jd\0"
-_STOCK, _STOCK_SMALL = b"\x04stock\0\x10\0\0\0\x120\0", b"\x04stock\0\x0c\0\0\0\x100\0"
-_SENSOR, _RANK, _BODY, _END = b"\x10sensor\0", b"\x10rank\0", b"\x03body\0", b"\0"
-_INT32 = range(-(1 << 31), 1 << 31)
+try:
+    from ampel_dagster.storage import point_rows
+except ImportError:  # there was no C compiler when the project was installed
+    point_rows = None  # type: ignore[assignment]
+
+_BODY = b"\x03body\0"
 
 
 class NewPoint(NamedTuple):
@@ -48,9 +44,7 @@ class PointEncoder:
         """The document of a new point."""
         point, stocks, channels, superseded_by = new
         id_, kind, jd, sensor, tag, rank, body = point
-        stock = stocks[0]
-        # Ids of datapoints are large but for those of made-up packets; those of stocks are often small.
-        if len(stocks) > 1 or superseded_by or id_ in _INT32:
+        if point_rows is None or len(stocks) > 1 or superseded_by:
             return RawBSONDocument(encode(self.document(new)))
         key = (kind, channels, tag)
         shared = self._shared.get(key)
@@ -59,10 +53,13 @@ class PointEncoder:
             shared = self._shared[key] = encode(fields)[4:-1] + _BODY
         # A body that comes from a compiled reader has its bytes at hand.
         own = getattr(body, "to_bson", None)
-        rest = shared + (encode(body) if own is None else own()) + self._meta_bytes
-        form, field = (_HEAD_SMALL, _STOCK_SMALL) if stock in _INT32 else (_HEAD, _STOCK)
-        head = form.pack(form.size + len(rest), _ID, id_, field, stock, _JD, jd, _SENSOR, sensor, _RANK, rank)
-        return RawBSONDocument(head + rest)
+        raw = encode(body) if own is None else own()
+        try:
+            return RawBSONDocument(
+                point_rows.point_document(id_, stocks[0], jd, sensor, rank, shared, raw, self._meta_bytes)
+            )
+        except OverflowError:
+            return RawBSONDocument(encode(self.document(new)))
 
     def document(self, new: NewPoint) -> dict[str, Any]:
         """The same as a dict."""

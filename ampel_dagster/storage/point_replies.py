@@ -1,7 +1,7 @@
 """Whole datapoints by query, by the shortest way from the server's reply to points.
 
-By the compiled reader where there is one; by the driver's cursor and `point_reader` where not, or where the connection
-breaks: the driver asks once more by itself, which a plain command does not.
+By the compiled reader where there is one, which leaves bodies to be decoded on first use; by the driver's cursor where
+not, or where the connection breaks: the driver asks once more by itself, which a plain command does not.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,27 +13,32 @@ from pymongo.errors import AutoReconnect
 
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.storage.collections import DocumentCollection
-from ampel_dagster.storage.point_reader import FIELDS, PointReader, point_of
 
 try:
     from ampel_dagster.storage import point_rows
 except ImportError:  # there was no C compiler when the project was installed
     point_rows = None  # type: ignore[assignment]
 
+#: What is asked of a document where the driver decodes it.
+_FIELDS = {"jd": 1, "sensor": 1, "rank": 1, "kind": 1, "tag": 1, "body": 1}
 _BATCH = 5000
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 
 
 def find_points(collection: DocumentCollection, query: Mapping[str, Any]) -> Iterator[DataPoint]:
-    """The points that a query finds, in no order; their bodies are decoded on first use."""
+    """The points that a query finds, in no order."""
     if point_rows is not None:
         try:
             yield from [point for points in _replies(collection, query) for point in points]
             return
         except AutoReconnect:
             pass
-    batches: Any = collection.find_raw_batches(dict(query), FIELDS, batch_size=_BATCH)  # of bytes
-    yield from PointReader().read(batches)
+    yield from map(point_of, collection.find(query, _FIELDS, batch_size=_BATCH))
+
+
+def point_of(d: Mapping[str, Any]) -> DataPoint:
+    """A point of a document as the driver decodes it."""
+    return DataPoint(d["_id"], d["kind"], d["jd"], d["sensor"], tuple(d["tag"]), d["rank"], d.get("body", {}))
 
 
 def _replies(collection: DocumentCollection, query: Mapping[str, Any]) -> Iterator[list[DataPoint]]:

@@ -3,6 +3,10 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+def point_document(
+    id_: int, stock: int, jd: float, sensor: int, rank: int, shared: bytes, body: bytes, meta: bytes
+) -> bytes: ...
+
 class BodyRow(Mapping[str, Any]):
     def __init__(self, raw: bytes) -> None: ...
     def pick(self, names: tuple[str, ...]) -> tuple[Any, ...]: ...

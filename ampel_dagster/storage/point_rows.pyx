@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: embedsignature=True, freethreading_compatible=False
-"""Datapoints out of a reply of the server, with bodies whose fields are read when somebody asks for them.
+"""Datapoints as BSON: put together when they are new, and out of a reply of the server with bodies that are read late.
 
 An object has some twenty-five points of some forty fields; a light curve is made of ten of them, and many reactions look
 at none. The driver makes an object of each document and, asked for less, has the server make new documents of what is
@@ -130,6 +130,46 @@ cdef object _plain(_Element* element):
     if element.type == BOOLEAN:
         return element.value[0] != 0
     return NotImplemented
+
+
+cdef unsigned char* _put(unsigned char* at, bytes part) noexcept:
+    memcpy(at, PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part))
+    return at + PyBytes_GET_SIZE(part)
+
+
+cdef unsigned char* _put_int(unsigned char* at, unsigned char type_, bytes name, int64_t number, bint small) noexcept:
+    """An integer behind its type and name (with the zero that ends it), in four bytes or in eight."""
+    at[0] = type_
+    at = _put(at + 1, name)
+    memcpy(at, &number, 4 if small else 8)  # the low bytes come first
+    return at + (4 if small else 8)
+
+
+def point_document(int64_t id_, int64_t stock, double jd, int32_t sensor, int32_t rank, bytes shared not None,
+                   bytes body not None, bytes meta not None):
+    """A new point of one stock as a document.
+
+    `shared`: elements that many points have in common, then type and name of the body; `meta`: elements behind the
+    body, and the zero that ends the document. Raises OverflowError for numbers that are too large.
+    """
+    cdef bint small_id = -(1 << 31) <= id_ < 1 << 31, small_stock = -(1 << 31) <= stock < 1 << 31
+    cdef Py_ssize_t most = 128 + PyBytes_GET_SIZE(shared) + PyBytes_GET_SIZE(body) + PyBytes_GET_SIZE(meta)
+    cdef bytes document = PyBytes_FromStringAndSize(NULL, most)
+    cdef unsigned char* begin = <unsigned char*> PyBytes_AS_STRING(document)
+    cdef unsigned char* at = _put_int(begin + 4, INT32 if small_id else INT64, b"_id\0", id_, small_id)
+    # An array is a document whose names are the numbers of its items; it has its length and a zero more.
+    at = _put_int(at, ARRAY, b"stock\0", 12 if small_stock else 16, True)
+    at = _put_int(at, INT32 if small_stock else INT64, b"0\0", stock, small_stock)
+    at[0] = 0
+    at[1] = DOUBLE
+    at = _put(at + 2, b"jd\0")
+    memcpy(at, &jd, 8)
+    at = _put_int(at + 8, INT32, b"sensor\0", sensor, True)
+    at = _put_int(at, INT32, b"rank\0", rank, True)
+    at = _put(_put(_put(at, shared), body), meta)
+    cdef int32_t size = <int32_t> (at - begin)
+    memcpy(begin, &size, 4)
+    return PyBytes_FromStringAndSize(<const char*> begin, size)
 
 
 @cython.final

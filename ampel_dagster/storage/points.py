@@ -1,6 +1,6 @@
 """Datapoints (``t0``)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pymongo import UpdateOne
@@ -8,8 +8,7 @@ from pymongo import UpdateOne
 from ampel_dagster.model.datapoint import DataPoint, Kind
 from ampel_dagster.storage.collections import Document, DocumentCollection
 from ampel_dagster.storage.point_codec import NewPoint, PointEncoder
-from ampel_dagster.storage.point_reader import point_of
-from ampel_dagster.storage.point_replies import find_points
+from ampel_dagster.storage.point_replies import find_points, point_of
 from ampel_dagster.storage.writes import Additions, add_to_sets, insert_ahead, update_each
 
 _ROW = {
@@ -72,9 +71,11 @@ class Points:
         """The points among these, by id, whoever may see them; their bodies are decoded on first use."""
         return {point.id: point for point in find_points(self.collection, {"_id": {"$in": list(ids)}})}
 
-    def insert(self, new: Sequence[NewPoint], meta: Mapping[str, Any]) -> set[int]:
-        """Insert new points; return ids that another worker was faster with."""
-        return insert_ahead(self.collection, new, PointEncoder(meta).encode)
+    def insert(
+        self, new: Sequence[NewPoint], meta: Mapping[str, Any], meanwhile: Callable[[], None] = lambda: None
+    ) -> set[int]:
+        """Insert new points, and do something else meanwhile; return ids that another worker was faster with."""
+        return insert_ahead(self.collection, new, PointEncoder(meta).encode, meanwhile)
 
     def add_channels(self, additions: Additions) -> int:
         """Let channels share points that are there."""

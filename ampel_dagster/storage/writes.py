@@ -60,16 +60,21 @@ def insert_missing(collection: DocumentCollection, documents: Documents) -> set[
 
 
 def insert_ahead(
-    collection: DocumentCollection, items: Sequence[T], encode: Callable[[T], RawBSONDocument]
+    collection: DocumentCollection,
+    items: Sequence[T],
+    encode: Callable[[T], RawBSONDocument],
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> set[Any]:
-    """The same for documents that are still to be encoded: the next ones are, while the server writes those before."""
-    if len(items) <= _DOCUMENTS_PER_COMMAND:
-        return _insert(collection, [encode(item) for item in items]) if items else set()
+    """The same for documents that are still to be encoded: the next ones are, while the server writes those before.
+
+    `meanwhile` is done while the server is still at it.
+    """
     under_way: list[Future[set[Any]]] = []
     with ThreadPoolExecutor(_INSERTS_AT_ONCE, "insert") as pool:
         for begin in range(0, len(items), _DOCUMENTS_PER_COMMAND):
             documents = [encode(item) for item in items[begin : begin + _DOCUMENTS_PER_COMMAND]]
             under_way.append(pool.submit(_insert, collection, documents))
+        meanwhile()
     return set().union(*(done.result() for done in under_way))
 
 

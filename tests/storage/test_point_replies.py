@@ -16,8 +16,7 @@ from pymongo.errors import AutoReconnect
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.storage import point_replies
 from ampel_dagster.storage.point_codec import NewPoint
-from ampel_dagster.storage.point_reader import point_of
-from ampel_dagster.storage.point_replies import find_points
+from ampel_dagster.storage.point_replies import find_points, point_of
 from ampel_dagster.storage.store import Store
 
 META = {"run": "r", "batch": 1 << 40}
