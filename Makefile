@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-$(VENV)/.installed: pyproject.toml
+# What is compiled is made anew with them.
+$(VENV)/.installed: pyproject.toml $(wildcard ampel_dagster/*/*.pyx) $(wildcard ampel_dagster/*/*.pxi)
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,plot]'
@@ -48,3 +49,4 @@ bench: $(VENV)/.installed ## measure speed; PEER=1 measures AMPEL beside it
 
 clean: ## remove caches and the virtual environment (not the instance)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
+	rm -f ampel_dagster/*/*.so $(patsubst %.pyx,%.c,$(wildcard ampel_dagster/*/*.pyx))
