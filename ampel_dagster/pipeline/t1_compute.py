@@ -46,7 +46,7 @@ def _curves(
     survey: SurveyStore, instrument: Instrument, states: Mapping[int, StateDraft]
 ) -> dict[int, LightCurve | Failure]:
     ids = set(chain.from_iterable(state.dps for state in states.values()))
-    points = survey.points.load_whole(ids) if ids else {}
+    points = survey.points.of_stocks(ids, {state.stock for state in states.values()})
     return {
         link: guarded(instrument.light_curve, state.stock, [points[id_] for id_ in state.dps])
         for link, state in states.items()

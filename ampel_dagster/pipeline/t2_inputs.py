@@ -113,12 +113,14 @@ class Inputs:
         elif isinstance(self.unit, StateUnit):
             self._states = survey.states.load(ids)
             if self.unit.needs != ():
-                wanted, needs = self._all_points(), self.unit.needs
-                self._points = survey.points.load_whole(wanted) if needs is None else survey.points.load(wanted, needs)
+                needs = self.unit.needs
+                self._points = (
+                    self._whole_points(survey) if needs is None else survey.points.load(self._all_points(), needs)
+                )
         else:
             self._curves = recent.of(ids) if recent else {}
             self._states = survey.states.load([id_ for id_ in ids if id_ not in self._curves])
-            self._points = survey.points.load_whole(self._all_points())
+            self._points = self._whole_points(survey)
             made = self._make_curves()
             self._curves |= made
             if recent:
@@ -142,6 +144,9 @@ class Inputs:
         if isinstance(unit, LightCurveUnit):
             return self._light_curve
         raise TypeError(f"{type(unit).__name__} is of no kind that T2 knows")
+
+    def _whole_points(self, survey: SurveyStore) -> dict[int, DataPoint]:
+        return survey.points.of_stocks(self._all_points(), {state.stock for state in self._states.values()})
 
     def _all_points(self) -> set[int]:
         return set(chain.from_iterable(state.dps for state in self._states.values()))

@@ -123,7 +123,7 @@ class ViewLoader:
     def _points(self, states: Collection[State]) -> dict[int, tuple[DataPoint, ...]]:
         """Points by state, oldest first."""
         dps = {id_ for state in states for id_ in state.dps}
-        loaded = self._survey.points.of_channel(dps, self._rules.channel)
+        loaded = self._survey.points.of_stocks(dps, {state.stock for state in states}, self._rules.channel)
         return {
             state.link: tuple(sorted((loaded[i] for i in state.dps if i in loaded), key=_BY_TIME)) for state in states
         }

@@ -25,15 +25,15 @@ _BATCH = 5000
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 
 
-def find_points(collection: DocumentCollection, query: Mapping[str, Any]) -> Iterator[DataPoint]:
-    """The points that a query finds, in no order."""
+def find_points(collection: DocumentCollection, query: Mapping[str, Any], limit: int = 0) -> Iterator[DataPoint]:
+    """The points that a query finds, in no order; with a `limit` not more than that."""
     if point_rows is not None:
         try:
-            yield from [point for points in _replies(collection, query) for point in points]
+            yield from [point for points in _replies(collection, query, limit) for point in points]
             return
         except AutoReconnect:
             pass
-    yield from map(point_of, collection.find(query, _FIELDS, batch_size=_BATCH))
+    yield from map(point_of, collection.find(query, _FIELDS, batch_size=_BATCH, limit=limit))
 
 
 def point_of(d: Mapping[str, Any]) -> DataPoint:
@@ -41,12 +41,12 @@ def point_of(d: Mapping[str, Any]) -> DataPoint:
     return DataPoint(d["_id"], d["kind"], d["jd"], d["sensor"], tuple(d["tag"]), d["rank"], d.get("body", {}))
 
 
-def _replies(collection: DocumentCollection, query: Mapping[str, Any]) -> Iterator[list[DataPoint]]:
+def _replies(collection: DocumentCollection, query: Mapping[str, Any], limit: int) -> Iterator[list[DataPoint]]:
     database, name = collection.database, collection.name
     reader = point_rows.ReplyReader(DataPoint, point_of)
     with database.client.start_session() as session:
         reply = database.command(
-            {"find": name, "filter": query, "batchSize": _BATCH}, codec_options=_RAW, session=session
+            {"find": name, "filter": query, "batchSize": _BATCH, "limit": limit}, codec_options=_RAW, session=session
         )
         while True:
             points, cursor = reader.read(reply["cursor"].raw)

@@ -67,11 +67,16 @@ def test_all_points_come_however_many_replies_it_takes(
     monkeypatch.setattr(point_replies, "_BATCH", size)
     wanted = points(11)
     insert(store, wanted)
-    found = store.survey("ztf").points.load_whole([p.id for p in wanted])
-    assert found == {p.id: p for p in wanted}
-    mine = store.survey("ztf").points.of_channel([p.id for p in wanted], "A")
-    assert mine == {p.id: p for p in wanted if p.sensor % 5}
-    assert store.survey("ztf").points.load_whole([]) == {}
+    load = store.survey("ztf").points.of_stocks
+    ids = [p.id for p in wanted]
+    assert load(ids, [7]) == {p.id: p for p in wanted}
+    assert load(ids, [7], "A") == {p.id: p for p in wanted if p.sensor % 5}
+    # Few of many: where all of a stock are too many, they are asked for one by one.
+    for few in (1, 2, 5):
+        assert load(ids[:few], [7]) == {p.id: p for p in wanted[:few]}
+        assert load(ids[-few:], [7, 8], "A") == {p.id: p for p in wanted[-few:] if p.sensor % 5}
+    assert load([], [7]) == {}
+    assert load([1 << 50], [7]) == {}
 
 
 def test_other_documents_than_ours_are_the_drivers_business(store: Store, reader: str) -> None:
@@ -95,7 +100,7 @@ def test_where_the_connection_breaks_the_driver_asks_again(
         raise AutoReconnect("gone")
 
     monkeypatch.setattr(point_replies, "_replies", broken)
-    assert store.survey("ztf").points.load_whole([p.id for p in wanted]) == {p.id: p for p in wanted}
+    assert store.survey("ztf").points.of_stocks([p.id for p in wanted], [7]) == {p.id: p for p in wanted}
 
 
 # --- bodies
