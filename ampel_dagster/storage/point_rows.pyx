@@ -94,7 +94,13 @@ cdef const char* _next(const char* at, const char* end, _Element* found) except 
     found.value = stop + 1
     cdef Py_ssize_t left = end - found.value
     found.size = _fixed(found.type)
-    if found.size < 0:
+    if found.type == 0x0B:  # a regular expression: two texts, each with a zero at its end
+        stop = <const char*> memchr(found.value, 0, left) if left > 0 else NULL
+        stop = <const char*> memchr(stop + 1, 0, end - stop - 1) if stop != NULL and end > stop + 1 else NULL
+        if stop == NULL:
+            raise ValueError("a document breaks off")
+        found.size = stop + 1 - found.value
+    elif found.size < 0:
         if left < 4:
             raise ValueError("a document breaks off")
         found.size = _int32(found.value)
@@ -102,6 +108,8 @@ cdef const char* _next(const char* at, const char* end, _Element* found) except 
             found.size += 4
         elif found.type == 0x05:
             found.size += 5
+        elif found.type == 0x0C:
+            found.size += 16
         elif found.type != DOCUMENT and found.type != ARRAY and found.type != 0x0F:
             raise ValueError(f"an element of type {found.type}")
         if found.size < 4:
