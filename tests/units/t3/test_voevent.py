@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import voeventparse
 from astropy.time import Time
-from lxml import etree
 from pydantic import ValidationError
-from voeventparse.definitions import v2_0_schema_str
 
 from ampel_dagster.model.errors import BusyError, RefusedError
 from ampel_dagster.model.view import Message, TransientView
@@ -23,8 +20,10 @@ from tests.units.t2.test_light_curve_summary import detection, light_curve, limi
 from tests.units.t3.receivers import Network, context, in_utc, voevent_network
 from tests.units.t3.receivers import seen as seen_in
 
+voeventparse = pytest.importorskip("voeventparse", reason="voevent-parse cannot be built on Python 3.12")
+etree = pytest.importorskip("lxml.etree")
 #: The schema of the standard, as voevent-parse brings it.
-SCHEMA = etree.XMLSchema(etree.fromstring(v2_0_schema_str))
+SCHEMA = etree.XMLSchema(etree.fromstring(voeventparse.definitions.v2_0_schema_str))
 WHO = {"stream": "ivo://org.example/transients", "author": "ivo://org.example", "position_error_arcsec": 0.36}
 
 CURVE = light_curve(limit(2458348.0, "g", 20.5), detection(2458349.0, "g", 19.0), detection(2458350.0, "r", 18.5))
