@@ -1,6 +1,6 @@
 """``complete``: the history of objects that channels took late."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 import click
 
@@ -9,6 +9,7 @@ from ampel_dagster.commands.ingesting import parse_nights, run_ingest
 from ampel_dagster.commands.looking import ledger_table
 from ampel_dagster.commands.session import known, out, session, survey_of
 from ampel_dagster.model.errors import UserError
+from ampel_dagster.model.night import nights_between
 from ampel_dagster.model.run import utc_now
 from ampel_dagster.pipeline.history import history_nights, late_objects
 
@@ -40,9 +41,3 @@ def complete(channels: tuple[str, ...], nights: str | None, survey: str | None) 
     config = {"survey": survey, "channels": names, "complete": taken}
     tally = run_ingest(current.instance, config, title, archive=True)
     out.print(ledger_table({source: dict(counts) for source, counts in sorted(tally.sources.items())}))
-
-
-def nights_between(first: str, last: str) -> list[str]:
-    """All nights from the first to the last."""
-    begin, end = date.fromisoformat(first), date.fromisoformat(last)
-    return [(begin + timedelta(days=day)).isoformat() for day in range((end - begin).days + 1)]

@@ -61,9 +61,14 @@ cdef class _Plan:
         self.most = len(self.keys) + 9 * n + 5
 
     cdef _Plan part(self, tuple names):
-        """The plan of a row that has these fields, in this order; one that this has not is always missing."""
+        """The plan of a row that has these fields, in this order; one that this has not is always missing.
+
+        Raises ValueError for names that no document can have: the room for its bytes is reckoned with each string once.
+        """
         cdef _Plan found = self.parts.get(names)
         if found is None:
+            if not _fit(names):
+                raise ValueError(f"a name twice, or with a zero in it: {names!r}")
             numbers = [self.index.get(name, -1) for name in names]
             kinds = [NULL_ if n < 0 else self.kinds[<Py_ssize_t> n] for n in numbers]
             found = self.parts[names] = _Plan(names, kinds, [-1] * len(names), [-1] * len(names))
@@ -87,6 +92,11 @@ cdef class _Plan:
         PyMem_Free(self.origins)
 
 
+cdef bint _fit(tuple names):
+    """Whether BSON allows these names in one document."""
+    return len(set(names)) == len(names) and not any(["\0" in name for name in names])
+
+
 cdef _Node _node(schema, dict named, bint as_row):
     """`as_row`: whether a flat record becomes a row; the outermost record is always a dict."""
     cdef _Node node = _Node.__new__(_Node)
@@ -102,7 +112,10 @@ cdef _Node _node(schema, dict named, bint as_row):
     if kind in _KINDS:
         node.kind = _KINDS[kind]
     elif kind in named and not isinstance(schema, dict):
-        return _node(named[kind], named, as_row)
+        # Once for all who name it: types that name each other twice would become two to the power of their number.
+        if not isinstance(named[kind], _Node):
+            named[kind] = _node(named[kind], named, True)
+        return <_Node> named[kind]
     elif kind == "fixed":
         node.kind, node.size = FIXED, schema["size"]
     elif kind == "enum":
@@ -137,6 +150,6 @@ cdef _Plan _plan(_Node record):
         kinds.append(field.kind)
         nulls.append(null)
         values.append(value)
-    if len(set(record.names)) < len(record.names) or any(["\0" in name for name in record.names]):
+    if not _fit(record.names):
         return None
     return _Plan(record.names, kinds, nulls, values)

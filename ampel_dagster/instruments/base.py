@@ -83,15 +83,18 @@ def changed(body: Mapping[str, Any], without: Collection[str], **others: str | i
     """A body without some of its fields, and with other values in others that it has; `body` stays as it is."""
     if isinstance(body, dict):
         return {key: others.get(key, value) for key, value in body.items() if key not in without}
-    # A record that is read field by field (`avro_rows`) stays one.
-    return body.changed(without, **others)  # type: ignore[attr-defined, no-any-return]
+    row: Any = body  # of `avro_rows`; it stays one that is read field by field
+    found: Mapping[str, Any] = row.changed(without, **others)
+    return found
 
 
 def kept(body: Mapping[str, Any], names: tuple[str, ...], **others: str | int) -> Mapping[str, Any]:
     """These fields of a body only, in this order, some with other values; what it does not have is None."""
     if isinstance(body, dict):
         return {name: others.get(name, body.get(name)) for name in names}
-    return body.kept(names, **others)  # type: ignore[attr-defined, no-any-return]
+    row: Any = body
+    found: Mapping[str, Any] = row.kept(names, **others)
+    return found
 
 
 def picked(body: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ none a point of its future: the states are those of a channel that took the obje
 from collections.abc import Sequence
 from datetime import date, timedelta
 
+from ampel_dagster.model.night import nights_between
 from ampel_dagster.pipeline.t0_ingest import Late
 from ampel_dagster.storage.store import SurveyStore
 from ampel_dagster.units.bound import ChannelRules
@@ -33,5 +34,5 @@ def history_nights(rules: Sequence[ChannelRules], nights: Sequence[str]) -> list
     if not days or not nights:
         return []
     # By the clock a history may begin in the evening before, which another night begins with.
-    first, last = date.fromisoformat(min(nights)) - timedelta(days=days + 1), date.fromisoformat(max(nights))
-    return [(first + timedelta(days=day)).isoformat() for day in range((last - first).days + 1)]
+    first = date.fromisoformat(min(nights)) - timedelta(days=days + 1)
+    return nights_between(first.isoformat(), max(nights))

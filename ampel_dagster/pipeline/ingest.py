@@ -12,7 +12,7 @@ from ampel_dagster.model.run import RunInfo, utc_now
 from ampel_dagster.pipeline.coverage import Rows, cover, rows_of
 from ampel_dagster.pipeline.t0_ingest import Ingestion, Judged, Selection
 from ampel_dagster.pipeline.t0_parts import Parts, part
-from ampel_dagster.pipeline.t0_points import store_points
+from ampel_dagster.pipeline.t0_points import nothing, store_points
 from ampel_dagster.pipeline.t0_store import count_selection, store_alerts, store_rest, store_stocks
 from ampel_dagster.pipeline.t1_combine import Combination, Combiner, late_alerts
 from ampel_dagster.pipeline.t1_settle import mark, settle
@@ -133,7 +133,7 @@ class SelectionWriter:
         unfinished = self._in.store.batches.unfinished()
         parts = part(self._in, selection, unfinished - {selection.id})
         found = _Ahead(self._combiner, parts, unfinished | {selection.id})
-        rows = store_points(self._in, parts, meta, tally, found.combine if self._in.with_states else _nothing)
+        rows = store_points(self._in, parts, meta, tally, found.combine if self._in.with_states else nothing)
         store_stocks(self._in, selection, parts.seen, meta, tally)
         # After points and stocks are there for others to see, and before we look for alerts that they concern.
         stocks = {item.alert.stock for item in selection.judged if item.channels}
@@ -184,10 +184,6 @@ class _Ahead:
             self.combine()
         assert self._done is not None
         return self._done[1]
-
-
-def _nothing() -> None:
-    """Where there is nothing to do meanwhile."""
 
 
 def _takers(item: Judged) -> frozenset[str]:

@@ -213,7 +213,9 @@ class _Judge:
     def _is_due(self, old: Mapping[str, Any], rules: ChannelRules) -> bool:
         """Whether a channel has to judge an alert once more; what completes an object may have been rejected."""
         if self._in.late is not None:
-            return bool(old["code"] < 0)
+            # Of what it may not see, it has been said for good.
+            without_right = old["code"] == VerdictCode.NO_ACCESS.value and old["config"] == rules.config
+            return old["code"] < 0 and not without_right
         return old["config"] != rules.config or self._waits(old, rules)
 
     def _waits(self, old: Mapping[str, Any], rules: ChannelRules) -> bool:

@@ -26,6 +26,10 @@ class _Changes:
     richer: list[DataPoint] = field(default_factory=list)
 
 
+def nothing() -> None:
+    """Where there is nothing to do meanwhile."""
+
+
 def store_points(
     ingestion: Ingestion, parts: Parts, meta: Meta, tally: Tally, meanwhile: Callable[[], None]
 ) -> dict[int, PointRow]:
@@ -179,6 +183,7 @@ def _write(
     while pending:
         changes = _plan(wanted, pending, rows, superseded)
         duplicates = points.insert(changes.new, meta, meanwhile)
+        meanwhile = nothing  # it is done
         tally.counts["t0"] += len(changes.new) - len(duplicates)
         points.add_channels(changes.channels)
         for stock, ids in changes.stocks.items():

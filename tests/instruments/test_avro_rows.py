@@ -305,3 +305,20 @@ def test_names_that_bson_does_not_allow_make_no_row() -> None:
     found, _ = compile_reader(schema, {})(b"\x02", 0)
     assert type(found["x"]) is dict
     assert found == {"x": {"a\0b": 1}}
+
+
+def test_names_that_no_document_can_have_are_refused() -> None:
+    """The room for a document's bytes is reckoned with each string once."""
+    (row,) = rows_of({"jd": 1.0, "candid": 1, "magpsf": None, "file": "x" * 999, "stamp": None, "fid": 1, "good": None})
+    for names in (("file",) * 50, ("a\0b",)):
+        with pytest.raises(ValueError, match="a name twice, or with a zero"):
+            row.kept(names)
+
+
+def test_types_that_name_each_other_are_taken_apart_once() -> None:
+    """Forty types, each of which names the next one twice: a trillion fields, were they all written out."""
+    fields = [[{"name": name, "type": ["null", f"t{n + 1}"]} for name in "ab"] for n in range(40)]
+    named = {f"t{n}": {"type": "record", "name": f"t{n}", "fields": found} for n, found in enumerate(fields)}
+    named["t40"] = {"type": "record", "name": "t40", "fields": [{"name": "x", "type": "int"}]}
+    found, end = compile_reader(named["t0"], named)(b"\x02\x00\x00\x00", 0)
+    assert (found, end) == ({"a": {"a": None, "b": None}, "b": None}, 4)

@@ -169,6 +169,9 @@ def test_a_channel_sees_no_more_than_its_rights(world):
     rules = replace(world.rules("LATE", filter=Bright()), history_days=30)
     ingested(world, rules, packets)
     completed(world, rules, packets, nights=["2018-08-22"])
+    # What it may not see has been judged for good.
+    again = completed(world, rules, packets, nights=["2018-08-22"], run="again")
+    assert (again.counts["known"], again.counts["read"]) == (3, 3)
     tags = [tag for d in world.ztf.points.collection.find() for tag in d["tag"]]
     assert "ZTF_PRIV" not in tags
     assert world.ztf.ledger.alert.count_documents({}) == 3

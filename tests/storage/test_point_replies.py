@@ -51,7 +51,7 @@ def points(number: int) -> list[DataPoint]:
     return [
         DataPoint(
             (1 << 40) * (-1) ** n * n, kinds[n % 3], 2458349.5 + n, n, ("ZTF", f"ZTF_{n % 2}"), n, {"n": n, "x": None}
-        )  # type: ignore[arg-type]
+        )
         for n in range(number)
     ]
 
