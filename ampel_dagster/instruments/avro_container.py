@@ -226,7 +226,8 @@ def _least_size(schema: Any, sizes: dict[str, int | None]) -> int:
     """Bytes that the shortest value of a parsed schema takes; `sizes`: those of the types that have a name.
 
     Raises ValueError for what a few bytes could keep a reader busy with for ever, or break it by (fastavro's C code
-    does not count how deep it is): types that hold themselves, and arrays of values of no size.
+    does not count how deep it is): types that hold themselves, and values of no size in arrays or records, of which
+    thirty types make a billion.
     """
     if isinstance(schema, list):
         return 1 + min(_least_size(option, sizes) for option in schema)
@@ -240,7 +241,13 @@ def _least_size(schema: Any, sizes: dict[str, int | None]) -> int:
         return size
     if kind == "record":
         sizes[schema["name"]] = None
-        size = sizes[schema["name"]] = sum(_least_size(field["type"], sizes) for field in schema["fields"])
+        size = 0
+        for field in schema["fields"]:
+            least = _least_size(field["type"], sizes)
+            if not least and field["type"] not in ("null", {"type": "null"}):
+                raise ValueError(f"the field {field['name']!r} takes no bytes")
+            size += least
+        sizes[schema["name"]] = size
         return size
     if kind == "fixed":
         sizes[schema["name"]] = schema["size"]

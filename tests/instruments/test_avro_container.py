@@ -257,9 +257,19 @@ def test_a_schema_that_is_none(schema: bytes) -> None:
     assert error.reason == "INVALID_SCHEMA"
 
 
+def doubled(depth: int) -> dict[str, Any]:
+    """Types each of which names the next one twice, down to one of no fields: no byte, and two to the `depth` values."""
+    kind: dict[str, Any] = {"type": "record", "name": f"t{depth}", "fields": []}
+    for n in reversed(range(depth)):
+        fields = [{"name": "a", "type": kind}, {"name": "b", "type": f"t{n + 1}"}]
+        kind = {"type": "record", "name": f"t{n}", "fields": fields}
+    return kind
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
+        (doubled(30), bytes(100)),
         ("loop", bytes(100)),
         ({"type": "array", "items": "loop"}, b"\x02" * 1_000_000),
         (["null", "loop"], b"\x02" * 1_000_000),
