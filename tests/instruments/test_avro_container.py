@@ -258,7 +258,7 @@ def test_a_schema_that_is_none(schema: bytes) -> None:
 
 
 def doubled(depth: int) -> dict[str, Any]:
-    """Types each of which names the next one twice, down to one of no fields: no byte, and two to the `depth` values."""
+    """Types each of which names the next one twice, down to one of no fields: no byte, two to the `depth` values."""
     kind: dict[str, Any] = {"type": "record", "name": f"t{depth}", "fields": []}
     for n in reversed(range(depth)):
         fields = [{"name": "a", "type": kind}, {"name": "b", "type": f"t{n + 1}"}]
