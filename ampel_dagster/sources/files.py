@@ -7,8 +7,9 @@ Everything is streamed: nothing is extracted to disk, and names inside are only 
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterator
-from io import BufferedReader, TextIOWrapper
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader, BytesIO, TextIOWrapper
 from pathlib import Path
 from tarfile import InvalidHeaderError, ReadError, TruncatedHeaderError  # type: ignore[attr-defined]
 from typing import IO, Any, Self, cast
@@ -45,6 +46,8 @@ _KEPT_BYTES = 4096
 MAX_PACKET_BYTES = 64_000_000
 _GZIP = b"\x1f\x8b"
 _CHUNK_BYTES = 1 << 16
+#: Chunks that are unpacked at once, while those before are decoded.
+_CHUNKS_AHEAD = 16
 
 
 class BrokenSourceError(AlertFormatError):
@@ -59,6 +62,42 @@ class BrokenSourceError(AlertFormatError):
         super().__init__(reason, message)
         self.packet = packet
         self.size_bytes = len(packet.data) if size_bytes is None else size_bytes
+
+
+class _Ahead:
+    """A packed stream of which the next piece is unpacked in another thread, while the one before is looked at.
+
+    What goes wrong is raised behind all that could be unpacked.
+    """
+
+    def __init__(self, stream: IO[bytes], unpacker: ThreadPoolExecutor) -> None:
+        self._stream = stream
+        self._unpacker = unpacker
+        self._piece = BytesIO()
+        self._broken: Exception | None = None
+        self._coming = unpacker.submit(self._unpack)
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        found = self._piece.read(size)
+        if not found and self._broken is None:
+            piece, self._broken = self._coming.result()
+            if piece and self._broken is None:
+                self._coming = self._unpacker.submit(self._unpack)
+            self._piece = BytesIO(piece)
+            found = self._piece.read(size)
+        if not found and self._broken is not None:
+            raise self._broken
+        return found
+
+    def _unpack(self) -> tuple[bytes, Exception | None]:
+        parts: list[bytes] = []
+        try:
+            while len(parts) < _CHUNKS_AHEAD:
+                parts.append(self._stream.read(_CHUNK_BYTES))
+        except _DAMAGED as error:
+            return b"".join(parts), error
+        return b"".join(parts), None
 
 
 class _Member(tarfile.TarInfo):
@@ -166,20 +205,38 @@ def _packet(data: bytes, size: int, source: str, offset: int, name: str) -> Pack
 def _members(file: BufferedReader) -> Iterator[tuple[str, bytes, int]]:
     """Names, contents (of one that is too large, the beginning) and sizes of the files in an archive."""
     stream = _unpacked(file)
-    with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK_BYTES, tarinfo=_Member) as archive:
+    if stream is file:
+        file.seek((yield from _entries(file)))
+        if not file.read(1):
+            raise EOFError("it has no end mark")
+        return
+    with ThreadPoolExecutor(1, "unpack") as unpacker:
+        ahead = _Ahead(stream, unpacker)
+        yield from _entries(ahead)
+        while ahead.read(_CHUNK_BYTES):
+            pass  # to the end, where the checksum stands
+
+
+def _entries(stream: "IO[bytes] | _Ahead") -> Generator[tuple[str, bytes, int], None, int]:
+    """The same of an archive that is not packed; where it ends."""
+    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", bufsize=_CHUNK_BYTES, tarinfo=_Member) as archive:
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # a night has many, and nobody asks for them again
             if not member.isfile():
                 continue
-            content = archive.extractfile(member)
-            data = content.read(_kept(member.size)) if content is not None else b""
+            data = _content(archive, member)
             if len(data) < _kept(member.size):
                 raise EOFError(f"{member.name} is cut off")
             yield member.name, data, member.size
-    if stream is not file:
-        while stream.read(_CHUNK_BYTES):
-            pass  # to the end, where the checksum stands
-    else:
-        file.seek(archive.offset)
-        if not file.read(1):
-            raise EOFError("it has no end mark")
+        return archive.offset
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The content of the entry that was read last; of one that is too large, the beginning."""
+    stream = archive.fileobj
+    if member.issparse() or stream is None:
+        content = archive.extractfile(member)
+        return content.read(_kept(member.size)) if content is not None else b""
+    # Past the library's object for random access, which copies all once more: 10 µs a packet.
+    stream.seek(member.offset_data)
+    return stream.read(_kept(member.size))

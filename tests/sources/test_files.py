@@ -4,10 +4,13 @@ import gzip
 import io
 import os
 import tarfile
+import threading
 import tracemalloc
 from collections import deque
 from itertools import islice
 from pathlib import Path
+from random import Random
+from typing import ClassVar
 
 import pytest
 
@@ -185,6 +188,47 @@ def test_damage_to_compressed_bytes_is_noticed(data: Path, tmp_path: Path) -> No
         path.write_bytes(damaged)
         packets, errors = read(path)
         assert len(errors) == 1 or [p.data for p in packets] == [p.data for p in sound]
+
+
+class TestUnpackedAhead:
+    """Archives are unpacked a megabyte ahead of what is looked at; that must not be seen."""
+
+    MEMBERS: ClassVar = {f"{n}.avro": Random(n).randbytes(20_000) for n in range(150)}
+
+    def test_all_is_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "night.tar.gz"
+        path.write_bytes(gzip.compress(tar(self.MEMBERS), 1))
+        packets, errors = read(path)
+        assert [packet.data for packet in packets] == list(self.MEMBERS.values())
+        assert errors == []
+
+    @pytest.mark.parametrize("kept", [50_000, 700_000, 1_500_000, 2_900_000])
+    def test_what_can_be_unpacked_is_read(self, tmp_path: Path, kept: int) -> None:
+        """Random bytes do not shrink, the header and zeros of a member to below 500; the last chunk may be lost."""
+        path = tmp_path / "night.tar.gz"
+        path.write_bytes(gzip.compress(tar(self.MEMBERS), 1)[:kept])
+        packets, (error,) = read(path)
+        assert error.reason == "TRUNCATED_ARCHIVE"
+        assert (kept - 70_000) // 20_500 <= len(packets) <= kept // 20_000
+        assert [packet.data for packet in packets] == list(self.MEMBERS.values())[: len(packets)]
+
+    def test_a_wrong_checksum_is_noticed(self, tmp_path: Path) -> None:
+        path = tmp_path / "night.tar.gz"
+        data = bytearray(gzip.compress(tar(self.MEMBERS), 1))
+        data[-7] ^= 1
+        path.write_bytes(data)
+        packets, errors = read(path)
+        assert len(errors) == 1
+        assert len(packets) >= len(self.MEMBERS) - 4
+
+    def test_who_stops_early_leaves_no_thread(self, tmp_path: Path) -> None:
+        path = tmp_path / "night.tar.gz"
+        path.write_bytes(gzip.compress(tar(self.MEMBERS), 1))
+        before = set(threading.enumerate())
+        packets = read_file(path)
+        next(packets)
+        packets.close()  # type: ignore[attr-defined]  # it is a generator
+        assert set(threading.enumerate()) <= before
 
 
 # --- which files ---
