@@ -20,6 +20,8 @@ from collections.abc import Mapping
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport INT32_MAX, INT32_MIN, INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -57,7 +59,7 @@ cdef class _Reader:
         at.base = <const unsigned char*> PyBytes_AS_STRING(data)
         at.end = PyBytes_GET_SIZE(data)
         at.now = start
-        if not 0 <= start <= at.end or at.end >= _MISSING:
+        if not 0 <= start <= at.end or at.end >= _CHANGED:
             raise EOFError("it breaks off")
         value = _read(self._node, data, &at)
         return value, at.now
@@ -151,7 +153,6 @@ cdef Row _row(_Plan plan, bytes data, _Place* at):
     return row
 
 
-@cython.final
 @cython.no_gc
 @cython.freelist(256)
 cdef class Row:
@@ -159,14 +160,6 @@ cdef class Row:
 
     It keeps the packet in memory. It equals the dict of its fields.
     """
-
-    cdef bytes _data
-    cdef _Plan _plan
-    cdef uint32_t* _starts
-    #: Bytes that it takes in the packet.
-    cdef Py_ssize_t _size
-    #: Fields by number that are not as in the packet: another string or integer.
-    cdef dict _changes
 
     def __cinit__(self):
         self._plan = _NO_FIELDS  # until it is filled: one that Python code makes has none
@@ -198,7 +191,7 @@ cdef class Row:
         for i in range(plan.n):
             origin = plan.origins[i]
             row._starts[i] = _MISSING if origin < 0 else self._starts[origin]
-            if self._changes is not None and origin in self._changes:
+            if row._starts[i] == _CHANGED:
                 others.setdefault(plan.names[i], self._changes[origin])
         if others:
             row._changes = {}
@@ -206,14 +199,13 @@ cdef class Row:
                 number = plan.index.get(name)
                 if number is not None:
                     row._changes[number] = value if isinstance(value, str) else <int64_t> value
+                    row._starts[<Py_ssize_t> number] = _CHANGED
         return row
 
     cdef object _field(self, Py_ssize_t number):
         """A field by its number."""
-        if self._changes is not None and number in self._changes:
-            return self._changes[number]
-        if self._starts[number] == _MISSING:
-            return None
+        if self._starts[number] >= _CHANGED:
+            return None if self._starts[number] == _MISSING else self._changes[number]
         cdef const unsigned char* data = <const unsigned char*> PyBytes_AS_STRING(self._data)
         return _value(self._plan.kinds[number], data + self._starts[number])
 
@@ -224,12 +216,17 @@ cdef class Row:
 
     def pick(self, tuple names not None):
         """Several fields at once, in the order of `names`; None for what it does not have."""
-        cdef dict index = self._plan.index
-        found = []
-        for name in names:
-            number = index.get(name)
-            found.append(None if number is None else self._field(<Py_ssize_t> number))
-        return tuple(found)
+        return self._pick(self._plan.part(names))
+
+    cdef tuple _pick(self, _Plan part):
+        """The fields of a plan that was made from this row's."""
+        cdef Py_ssize_t i
+        cdef tuple found = PyTuple_New(part.n)
+        for i in range(part.n):
+            value = None if part.origins[i] < 0 else self._field(part.origins[i])
+            Py_INCREF(value)
+            PyTuple_SET_ITEM(found, i, value)
+        return found
 
     def __getitem__(self, key):
         number = self._plan.index.get(key)
@@ -306,22 +303,37 @@ cdef class Row:
         cdef unsigned char* type_
         cdef bytes text
         for i in range(plan.n):
-            changed = None if self._changes is None else self._changes.get(i)
             type_ = out
             size = plan.key_starts[i + 1] - plan.key_starts[i]
             memcpy(out + 1, keys + plan.key_starts[i], size)
             out += 1 + size
-            if isinstance(changed, str):
-                text = (<str> changed).encode()
-                type_[0] = 0x02
-                out = _write_text(out, <const unsigned char*> PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
-            elif changed is not None:
-                out = _write_long(changed, type_, out)
+            if self._starts[i] < _CHANGED:
+                out = _write_value(plan.kinds[i], data + self._starts[i], type_, out)
             elif self._starts[i] == _MISSING:
                 type_[0] = 0x0A
+            elif isinstance(self._changes[i], str):
+                text = (<str> self._changes[i]).encode()
+                type_[0] = 0x02
+                out = _write_text(out, <const unsigned char*> PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
             else:
-                out = _write_value(plan.kinds[i], data + self._starts[i], type_, out)
+                out = _write_long(self._changes[i], type_, out)
         return out
+
+
+def picked_each(bodies, tuple names not None):
+    """Several fields of each of many mappings, in the order of `names`; None for what one does not have."""
+    cdef _Plan plan = None, part = None
+    cdef Row row
+    cdef list found = []
+    for body in bodies:
+        if type(body) is not Row:
+            found.append(tuple([body.get(name) for name in names]))
+            continue
+        row = <Row> body
+        if row._plan is not plan:
+            plan, part = row._plan, row._plan.part(names)
+        found.append(row._pick(part))
+    return found
 
 
 Mapping.register(Row)

@@ -14,27 +14,7 @@ cdef class _Node:
     cdef _Plan plan
 
 
-@cython.final
 cdef class _Plan:
-    """What is known of a flat record once for all: its fields, in order, and their names as BSON has them."""
-
-    cdef Py_ssize_t n
-    cdef tuple names
-    cdef dict index
-    #: By field: kind, and the bytes that say "null" and "a value" (-1: a field that is never missing).
-    cdef Kind* kinds
-    cdef int* null_tags
-    cdef int* value_tags
-    #: Names with the zero that ends them, one after the other, and where each begins.
-    cdef bytes keys
-    cdef Py_ssize_t* key_starts
-    #: Bytes of BSON that all fields take at most, without the content of strings.
-    cdef Py_ssize_t most
-    #: Where each field stands in the record of which this is a part.
-    cdef Py_ssize_t* origins
-    #: Plans of rows that have some of the fields only, by their names.
-    cdef dict parts
-
     def __cinit__(self, tuple names, list kinds, list nulls, list values):
         cdef Py_ssize_t i, n = len(names)
         self.n = n

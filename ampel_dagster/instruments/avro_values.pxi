@@ -3,15 +3,14 @@
 What is read for the first time is checked against the end of the packet; what was read before is taken as it is.
 """
 
-cdef enum Kind:
-    NULL_, BOOLEAN, LONG, FLOAT, DOUBLE, BYTES, STRING, FIXED, ENUM, RECORD, ROW, ARRAY, MAP, UNION
-
 cdef dict _KINDS = {
     "null": NULL_, "boolean": BOOLEAN, "int": LONG, "long": LONG, "float": FLOAT, "double": DOUBLE,
     "bytes": BYTES, "string": STRING,
 }
-#: Where a field of a row begins that is missing.
-cdef uint32_t _MISSING = 0xFFFFFFFF
+#: Where a field of a row begins that is missing, or that is not as in the packet; what is not below is no place.
+cdef enum:
+    _CHANGED = 0xFFFFFFFE
+    _MISSING = 0xFFFFFFFF
 
 
 cdef struct _Place:

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from ampel_dagster.instruments.avro_container import ContainerReader, Record
-from ampel_dagster.instruments.base import Instrument, as_float, changed, each, kept, picked
+from ampel_dagster.instruments.base import Instrument, as_float, changed, each, kept, picked, picked_each
 from ampel_dagster.instruments.ztf_photometry import BANDS, photometry
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
@@ -21,6 +21,11 @@ from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.model.ids import hash64
 from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.night import ut_night
+
+try:
+    from ampel_dagster.instruments import ztf_points
+except ImportError:  # there was no C compiler when the project was installed
+    ztf_points = None  # type: ignore[assignment]
 
 #: Julian date from which ZTF counts its candids (2017-01-01).
 JD_2017 = 2457754.5
@@ -32,9 +37,13 @@ _NAME = re.compile(r"ZTF([0-9]{2})([a-z]{7})")
 _BODY_TYPE_RANK = 1_000_000
 #: Fields of a detection that its datapoint does not repeat, and of an upper limit those that it does.
 _NOT_KEPT = frozenset({"candid", "programpi"})
-_OF_DETECTIONS = ("jd", "rcid", "pid", "fid", "programid", "pdiffimfilename")
-_OF_LIMITS = ("jd", "rcid", "pid", "fid", "programid", "diffmaglim")
+_READ = ("candid", "jd", "rcid", "pid", "fid", "programid", "pdiffimfilename", "diffmaglim")
 _KEPT_OF_LIMITS = ("jd", "diffmaglim", "rcid", "fid", "programid")
+
+
+#: Half the time of `DataPoint(...)`.
+_new = tuple.__new__
+_JD = itemgetter(2)
 
 
 class ZTF(Instrument):
@@ -127,18 +136,15 @@ def read_points(
 
     Upper limits of negative magnitude mean nothing (AMPEL drops them too).
     """
-    found = []
     try:
-        first = _detection(candid, candidate, rank + _BODY_TYPE_RANK)
-        for body in history.get("prv_candidates") or ():
-            if body.get("candid") is not None:
-                found.append(_detection(_int64(int(body["candid"])), body, rank))
-            elif body["diffmaglim"] is not None and body["diffmaglim"] >= 0:
-                found.append(_upper_limit(body, rank))
+        (first,) = _points((candidate,), rank + _BODY_TYPE_RANK, candid)
+        found = _points(history.get("prv_candidates") or (), rank)
         found += [_forced(stock, body, rank) for body in history.get("fp_hists") or ()]
+        if not isfinite(sum(map(_JD, found), first.jd)):
+            raise ValueError("a jd is no finite number")
     except (KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
         raise AlertFormatError("INVALID_FIELD", f"{type(error).__name__}: {error}") from error
-    found.sort(key=itemgetter(2), reverse=True)
+    found.sort(key=_JD, reverse=True)
     return (first, *found)
 
 
@@ -178,27 +184,38 @@ def _int64(id_: int) -> int:
     return id_
 
 
-def _detection(candid: int, raw: Mapping[str, Any], rank: int) -> DataPoint:
-    """A detection: of its body the id and the investigator are left out, and the folder of the image."""
-    jd, rcid, pid, fid, program, file = picked(raw, _OF_DETECTIONS)
-    name = {"pdiffimfilename": file.rsplit("/", 1)[-1].replace(".fz", "")} if file else {}
-    body = changed(raw, _NOT_KEPT, **name)
-    return DataPoint(candid, "detection", _finite(jd), _sensor(rcid, pid), tags(program, fid), rank, body)
+def _read_bodies(bodies: Sequence[Mapping[str, Any]], rank: int, candid: int | None = None) -> list[DataPoint]:
+    """Detections and upper limits; with a `candid` that of the one detection.
+
+    Of a detection's body the id and the investigator are left out, and the folder of the image. `ztf_points.pyx` does
+    the same for rows: who changes one changes both.
+    """
+    found = []
+    for body, fields in zip(bodies, picked_each(bodies, _READ), strict=True):
+        id_, jd, rcid, pid, fid, program, file, limit = fields
+        # Packets of the first versions do not say the read-out channel, but their processing id does.
+        sensor = int(pid) % 10000 // 100 if rcid is None else rcid
+        if candid is not None or id_ is not None:
+            id_ = _int64(int(id_)) if candid is None else candid
+            name = {"pdiffimfilename": file.rsplit("/", 1)[-1].replace(".fz", "")} if file else {}
+            told = changed(body, _NOT_KEPT, **name)
+            found.append(_new(DataPoint, (id_, "detection", jd, sensor, tags(program, fid), rank, told)))
+        elif limit is not None and limit >= 0:
+            if fid is None or program is None:
+                raise ValueError("fid or programid is missing")
+            id_ = _int64(upper_limit_id(jd, sensor, limit))
+            told = kept(body, _KEPT_OF_LIMITS) if rcid == sensor else kept(body, _KEPT_OF_LIMITS, rcid=sensor)
+            found.append(_new(DataPoint, (id_, "upper_limit", jd, sensor, tags(program, fid), rank, told)))
+    return found
 
 
-def _upper_limit(raw: Mapping[str, Any], rank: int) -> DataPoint:
-    jd, rcid, pid, fid, program, limit = picked(raw, _OF_LIMITS)
-    if fid is None or program is None:
-        raise ValueError("fid or programid is missing")
-    jd, sensor = _finite(jd), _sensor(rcid, pid)
-    # Packets of the first versions do not say it.
-    body = kept(raw, _KEPT_OF_LIMITS) if rcid == sensor else kept(raw, _KEPT_OF_LIMITS, rcid=sensor)
-    id_ = _int64(upper_limit_id(jd, sensor, limit))
-    return DataPoint(id_, "upper_limit", jd, sensor, tags(program, fid), rank, body)
+_points = _read_bodies
+if ztf_points is not None:
+    _points = ztf_points.PointReader(DataPoint, tags, _read_bodies, JD_2017, _NOT_KEPT, _KEPT_OF_LIMITS).read
 
 
 def _forced(stock: int, body: Mapping[str, Any], rank: int) -> DataPoint:
-    jd, rcid, pid, fid, program, _ = picked(body, _OF_LIMITS)
+    _, jd, rcid, pid, fid, program, _, _ = picked(body, _READ)
     jd, rcid, fid, program = _finite(jd), _sensor(rcid, pid), int(fid), int(program)
     tag = tags(program, fid, "ZTF_FP")
     return DataPoint(forced_id(stock, jd, fid, rcid, program), "forced", jd, rcid, tag, rank, body)

@@ -23,17 +23,13 @@ class SimpleCombiner(T1Combiner):
 
     def combine(self, points: Sequence[tuple[int, Kind, float, int]]) -> Iterable[int]:
         """Ids of the state's datapoints."""
-        best: dict[tuple[float, int, bool], int] = {}
-        left_out = {
-            kind for kind, wanted in (("upper_limit", self.upper_limits), ("forced", self.forced)) if not wanted
-        }
-        for id_, kind, jd, sensor in points:
-            if kind in left_out:
-                continue
-            exposure = (jd, sensor, kind == "forced")
-            if best.get(exposure, id_) <= id_:
-                best[exposure] = id_
-        return best.values()
+        if not (self.upper_limits and self.forced):
+            left_out = {"upper_limit": self.upper_limits, "forced": self.forced}
+            points = [point for point in points if left_out.get(point[1], True)]
+        if len({jd for _, _, jd, _ in points}) == len(points):
+            return [id_ for id_, _, _, _ in points]  # nearly always
+        # In the order of ids, so that the largest stays.
+        return {(jd, sensor, kind == "forced"): id_ for id_, kind, jd, sensor in sorted(points)}.values()
 
     def reason(self, kind: Kind) -> str:
         """Its kind, where points of it are left out; else another point of its exposure has a larger id."""
