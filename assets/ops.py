@@ -17,12 +17,12 @@ from ampel_dagster.model.run import RunInfo
 from ampel_dagster.pipeline import tiers
 from ampel_dagster.pipeline.gate import split_live
 from ampel_dagster.pipeline.history import history_nights, late_objects
-from ampel_dagster.pipeline.ingest import Progress
 from ampel_dagster.pipeline.replay import replay
 from ampel_dagster.pipeline.t0_ingest import Ingestion
 from ampel_dagster.pipeline.t2_augment import Augmentation
 from ampel_dagster.pipeline.t3_react import react_again, react_to_updates
 from ampel_dagster.pipeline.tier import PartitionFacts, TierOutput
+from ampel_dagster.pipeline.write_ahead import Progress
 from ampel_dagster.sources.files import list_files, read_file
 from ampel_dagster.storage.audit import left_out
 from ampel_dagster.storage.store import Store

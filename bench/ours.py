@@ -24,13 +24,14 @@ from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.stream import Stream
-from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
+from ampel_dagster.pipeline.ingest import SelectionWriter
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
 from ampel_dagster.pipeline.t3_react import react_to_night
 from ampel_dagster.pipeline.t3_record import Reaction
 from ampel_dagster.pipeline.t3_views import load_views
 from ampel_dagster.pipeline.tally import Tally
+from ampel_dagster.pipeline.write_ahead import write_ahead, write_overlapping
 from ampel_dagster.sources.files import BrokenSourceError, read_file
 from ampel_dagster.storage.figures import survey_counts
 from ampel_dagster.storage.store import Store
@@ -129,7 +130,7 @@ class Bench:
 
     def _ingest_packets(self, instrument: ZTF, packets: Iterable[Packet | BrokenSourceError]) -> int:
         ingestion = Ingestion(self._store, instrument, _STREAM, self._rules, self._run)
-        done = _checked(write_ahead(select(ingestion, packets), SelectionWriter(ingestion).write))
+        done = _checked(write_overlapping(select(ingestion, packets), SelectionWriter(ingestion).write))
         if done["read"] != done[self._args.expect]:
             raise SystemExit(f"these packets should all be {self._args.expect}: {dict(done)}")
         return done["read"]

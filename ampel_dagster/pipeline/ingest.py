@@ -1,10 +1,8 @@
-"""Write what T0 and T1 make: together, batch by batch (packets), or each alone (assets); the next is read meanwhile."""
+"""Write what T0 and T1 make: together, batch by batch (packets), or each alone (assets)."""
 
-import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
 
 from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.errors import StorageError
@@ -12,27 +10,27 @@ from ampel_dagster.model.run import RunInfo, utc_now
 from ampel_dagster.pipeline.coverage import Rows, cover, rows_of
 from ampel_dagster.pipeline.t0_ingest import Ingestion, Judged, Selection
 from ampel_dagster.pipeline.t0_parts import Parts, part
-from ampel_dagster.pipeline.t0_points import nothing, store_points
+from ampel_dagster.pipeline.t0_points import store_points
 from ampel_dagster.pipeline.t0_store import count_selection, store_alerts, store_rest, store_stocks
 from ampel_dagster.pipeline.t1_combine import Combination, Combiner, late_alerts
 from ampel_dagster.pipeline.t1_settle import mark, settle
 from ampel_dagster.pipeline.t1_write import write_combination
 from ampel_dagster.pipeline.tally import Tally
+from ampel_dagster.pipeline.under_way import Place, UnderWay
+from ampel_dagster.pipeline.write_ahead import Passed, nothing
 from ampel_dagster.storage.batches import LEDGER_KEYS
 from ampel_dagster.storage.ledger import AlertRecord, Outcome
 from ampel_dagster.storage.patience import Unbroken
 from ampel_dagster.storage.points import PointRow
 from ampel_dagster.storage.store import Store
 
-T = TypeVar("T")
-#: New containers after which Python looks for cycles among them; its own default is 700.
-_YOUNG_OBJECTS = 100_000
-#: Called after each batch with what it did, for progress bars.
-Progress = Callable[[Tally], None]
-
 
 class SelectionWriter:
-    """Writes selections of one ingestion, each as one batch: opened, stored, combined, done."""
+    """Writes selections of one ingestion, each as one batch: opened, stored, combined, done.
+
+    Two may be under way, in two threads. What comes of it is as if they were written in order: the later one waits
+    where both have an object in common, or a point that objects share.
+    """
 
     def __init__(self, ingestion: Ingestion) -> None:
         self._in = ingestion
@@ -40,15 +38,23 @@ class SelectionWriter:
         self._began = utc_now()
         self._covered: Rows = {}
         self._told = False
+        self._covering = Lock()
+        self._under_way = UnderWay()
 
-    def write(self, selection: Selection) -> Tally:
-        """Write one selection; return what it did. A replay that finds everything known writes nothing at all."""
+    def write(self, selection: Selection, passed: Passed = nothing) -> Tally:
+        """Write one selection; return what it did. A replay that finds everything known writes nothing at all.
+
+        `passed` is called as soon as another thread may be given the next.
+        """
         if selection.has_work:
-            tally = self._in.store.steadily(lambda unbroken: self._write(selection, unbroken))
+            with self._under_way.place(*_about(selection)) as place:
+                passed()
+                tally = self._in.store.steadily(lambda unbroken: self._write(selection, unbroken, place))
         else:
             tally = Tally()
             count_selection(selection, tally)
-        cover(self._covered, selection.packets)
+        with self._covering:
+            cover(self._covered, selection.packets)
         return tally
 
     def finish(self) -> None:
@@ -58,9 +64,10 @@ class SelectionWriter:
         batches = ingestion.store.batches
         batches.take_over(ingestion.survey, self._covered, channels, ingestion.run.run, self._began)
 
-    def _write(self, selection: Selection, unbroken: Unbroken) -> Tally:
+    def _write(self, selection: Selection, unbroken: Unbroken, place: Place) -> Tally:
         tally = Tally()
         count_selection(selection, tally)
+        place.wait()
         batches, run = self._in.store.batches, self._in.run
         meta = dict(run.meta(batch=selection.id))
         stocks = sorted({item.alert.stock for item in selection.judged if item.channels})
@@ -68,7 +75,7 @@ class SelectionWriter:
         overtaken = batches.open(selection.id, "ingest", self._in.survey, run.mode, meta, stocks, holds, channels)
         self._tell_rules(run.meta())
         accepted = {item.alert.id for item in selection.judged if item.channels}
-        outcomes = self._write_accepted(selection, accepted, meta, tally) if accepted else {}
+        outcomes = self._write_accepted(selection, accepted, meta, tally, place) if accepted else {}
         store_alerts(self._in, selection, outcomes, meta, tally)
         store_rest(self._in, selection, meta, tally)
         self._share(selection, meta, tally)
@@ -126,7 +133,7 @@ class SelectionWriter:
             tally.counts.update(settle(survey, self._combiner, sorted(stocks), meta))
 
     def _write_accepted(
-        self, selection: Selection, accepted: set[int], meta: Mapping[str, Any], tally: Tally
+        self, selection: Selection, accepted: set[int], meta: Mapping[str, Any], tally: Tally, place: Place
     ) -> dict[int, Outcome]:
         """Write datapoints, stocks, states and tickets; return what became of the accepted alerts."""
         # Points of batches that were never finished are as new as our own: their states are still to be made.
@@ -138,6 +145,7 @@ class SelectionWriter:
         # After points and stocks are there for others to see, and before we look for alerts that they concern.
         stocks = {item.alert.stock for item in selection.judged if item.channels}
         self._in.store.batches.overtake(selection.id, self._in.survey, sorted(stocks))
+        place.points_are_there()
         if not self._in.with_states:
             return {}
         made = self._combine(found, parts, rows, selection.id)
@@ -186,6 +194,12 @@ class _Ahead:
         return self._done[1]
 
 
+def _about(selection: Selection) -> tuple[set[int], set[int]]:
+    """Objects and points that a selection is about."""
+    stocks = {item.alert.stock for item in selection.judged}
+    return stocks, {point[0] for item in selection.judged if item.channels for point in item.alert.points}
+
+
 def _takers(item: Judged) -> frozenset[str]:
     """Channels that take the alert, now or before."""
     return frozenset(item.channels) | (item.prior.channel if item.prior else frozenset())
@@ -224,54 +238,3 @@ class CombinationWriter:
                 tally.partition(channel, alert.night)["combined"] += 1
         tally.counts["combined"] += len(alerts)
         return tally
-
-
-def write_ahead(items: Iterable[T], write: Callable[[T], Tally], progress: Progress | None = None) -> Tally:
-    """Write items one after the other while the next is being prepared; return what all of them did.
-
-    One item at most is under way, so that memory is bounded and the order of batches kept. Where one fails, nothing
-    later is written, and its error is raised.
-    """
-    total = Tally()
-    with rare_collection(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer") as writer:
-        under_way: Future[Tally] | None = None
-        for item in _closing(items):
-            if under_way is not None:
-                _finished(under_way, total, progress)
-            under_way = writer.submit(write, item)
-        if under_way is not None:
-            _finished(under_way, total, progress)
-    return total
-
-
-@contextmanager
-def rare_collection() -> Iterator[None]:
-    """Let Python look for cyclic garbage less often.
-
-    A batch makes some hundred thousand values, none of them in cycles, and the collector would walk through all that
-    is alive time and again to find this out (measured: a sixth of the ingester's time).
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(max(before[0], _YOUNG_OBJECTS), *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
-def _finished(under_way: Future[Tally], total: Tally, progress: Progress | None) -> None:
-    done = under_way.result()
-    total.add(done)
-    if progress is not None:
-        progress(done)
-
-
-def _closing(items: Iterable[T]) -> Iterator[T]:
-    """The items; a generator among them is closed at once where the consumer stops early."""
-    iterator = iter(items)
-    try:
-        yield from iterator
-    finally:
-        close = getattr(iterator, "close", None)
-        if close is not None:
-            close()

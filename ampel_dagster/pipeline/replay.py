@@ -7,9 +7,9 @@ from ampel_dagster.model.alert import Packet
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.ids import hash_json
 from ampel_dagster.pipeline import tiers
-from ampel_dagster.pipeline.ingest import Progress
 from ampel_dagster.pipeline.t0_ingest import Bad, Ingestion, Selection
 from ampel_dagster.pipeline.tier import TierOutput
+from ampel_dagster.pipeline.write_ahead import Progress
 from ampel_dagster.storage.collections import Document
 
 

@@ -19,13 +19,14 @@ from ampel_dagster.model.run import RunInfo, utc_now
 from ampel_dagster.model.stream import Stream
 from ampel_dagster.pipeline.asking import Breakers, Disabled
 from ampel_dagster.pipeline.guard import Failure
+from ampel_dagster.pipeline.write_ahead import UNDER_WAY
 from ampel_dagster.sources.files import BrokenSourceError
 from ampel_dagster.storage.ledger import Prior
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.bound import ChannelRules
 
-#: Batches whose alerts are remembered: those that may still be on their way to the database, and one more.
-_REMEMBERED = 3
+#: Batches whose alerts are remembered: this one, those that may still be on their way to the database, and one more.
+_REMEMBERED = UNDER_WAY + 2
 #: Two packets of one alert give the same time, to about a second.
 _SAME_TIME_DAYS = 1e-5
 _LEFT_OUT = VerdictCode.FILTER_DISABLED.value

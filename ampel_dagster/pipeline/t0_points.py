@@ -2,18 +2,25 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.pipeline.t0_ingest import Ingestion, Judged
 from ampel_dagster.pipeline.t0_parts import Parts
 from ampel_dagster.pipeline.tally import Tally
+from ampel_dagster.pipeline.write_ahead import nothing
 from ampel_dagster.storage.point_codec import NewPoint
 from ampel_dagster.storage.points import PointRow, Points
 
 Meta = Mapping[str, Any]
 Wanted = dict[int, NewPoint]
 Superseded = dict[int, list[int]]
+
+
+#: Half the time of `NewPoint(...)`.
+_new = tuple.__new__
+_JD = itemgetter(2)
 
 
 @dataclass
@@ -24,10 +31,6 @@ class _Changes:
     channels: dict[tuple[str, ...], list[int]] = field(default_factory=dict)
     stocks: dict[int, list[int]] = field(default_factory=dict)
     richer: list[DataPoint] = field(default_factory=list)
-
-
-def nothing() -> None:
-    """Where there is nothing to do meanwhile."""
 
 
 def store_points(
@@ -92,7 +95,7 @@ def _carried(ingestion: Ingestion, parts: Parts) -> Wanted:
                 # A channel that is not of this run has these points already; they may only be enriched.
                 mine_by_tag[tag] = tuple(sorted(c for c in mine if c in access and covers(access[c], tag)))
             id_ = point[0]
-            new = NewPoint(point, stocks, mine_by_tag[tag])
+            new = _new(NewPoint, (point, stocks, mine_by_tag[tag], ()))
             wanted[id_] = _merge(wanted[id_], new) if id_ in wanted else new
 
     for item in parts.others:
@@ -128,6 +131,8 @@ def _superseded(parts: Parts, wanted: Wanted, rows: Mapping[int, PointRow]) -> S
 
 def _exposures(points: Sequence[DataPoint], found: dict[int, set[int]], wanted: Wanted) -> None:
     """Superseded points among those of one stock."""
+    if len(set(map(_JD, points))) == len(points):
+        return  # nearly always
     first: dict[tuple[float, int, bool], int] = {}
     shared: dict[tuple[float, int, bool], set[int]] = {}
     for point in points:
@@ -200,16 +205,12 @@ def _write(
 
 
 def _plan(wanted: Wanted, ids: Iterable[int], rows: Mapping[int, PointRow], superseded: Superseded) -> _Changes:
-    missing = [wanted[id_] for id_ in ids if id_ not in rows]
-    if superseded:
-        marks = (superseded.get(found.point.id) for found in missing)
-        missing = [f._replace(superseded_by=ids) if ids else f for f, ids in zip(missing, marks, strict=True)]
-    changes = _Changes(missing)
-    for id_ in ids:
-        row = rows.get(id_)
-        if row is None:
-            continue
-        found = wanted[id_]
+    missing = {id_: wanted[id_] for id_ in ids if id_ not in rows}
+    for id_ in missing.keys() & superseded.keys():
+        missing[id_] = missing[id_]._replace(superseded_by=superseded[id_])
+    changes = _Changes(list(missing.values()))
+    for id_ in (id_ for id_ in ids if id_ in rows):
+        row, found = rows[id_], wanted[id_]
         lacking = set(found.channels).difference(row.channel)
         if lacking:
             changes.channels.setdefault(tuple(sorted(lacking)), []).append(id_)
@@ -225,7 +226,7 @@ def _row(found: NewPoint, row: PointRow | None, batch: int) -> PointRow:
     """What is stored of a point now."""
     p = found.point
     if row is None:
-        return PointRow(p.id, found.stocks, found.channels, p.tag, p.kind, p.jd, p.sensor, p.rank, batch)
+        return PointRow(*p[:6], found.stocks, found.channels, batch)
     new = tuple(stock for stock in found.stocks if stock not in row.stock)
     if not new and set(found.channels) <= set(row.channel):
         return row

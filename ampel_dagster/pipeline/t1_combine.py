@@ -5,7 +5,7 @@ A state never sees the future: it joins points with jd <= the alert's jd. Alerts
 however the work is cut into batches. A point that comes late gives later alerts of its stock one more state.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ampel_dagster.instruments.base import Instrument
@@ -74,7 +74,7 @@ class Combiner:
             r.channel: [(request, product) for request in r.requests for product in in_order(request.product)]
             for r in rules
         }
-        self._covers: dict[tuple[str, tuple[str, ...]], bool] = {}
+        self._sees = {r.view: _Sight(instrument, r.access) for r in rules}
 
     def combine(
         self,
@@ -161,9 +161,8 @@ class Combiner:
             state.channels.add(channel)
             state.alerts.add(alert.id)
             state.values.update(rules.values)
-            for row in rows:
-                # A packet's own points were written for all channels that may see them.
-                if isinstance(row, PointRow) and channel not in row.channel:
+            for row in _stored(rows):
+                if channel not in row.channel:
                     found.point_channels.setdefault(row.id, set()).add(channel)
             self._tickets(found, alert, channel, code, link, rows)
             if rules.combiner.retro:
@@ -181,13 +180,15 @@ class Combiner:
     ) -> tuple[int, Sequence[Row]]:
         """Link and points of the state that an alert leads to; `jd`: of the one that there was at that time."""
         jd = alert.jd if jd is None else jd
-        mine = [row for row in visible if row.jd <= jd and self._may_see(rules, row.tag)]
-        ids = set(rules.combiner.combine([(row.id, row.kind, row.jd, row.sensor) for row in mine]))
+        sees = self._sees[rules.view]
+        # By numbers: jd and tag, then what the combiner is told. A name takes three times as long.
+        mine = [row for row in visible if row[2] <= jd and sees[row[4]]]
+        ids = set(rules.combiner.combine([row[:4] for row in mine]))
         dps = tuple(sorted(ids.union(before)))
         link = state_link(rules.combiner_id, alert.stock, dps)
         if link not in found.states:
             found.states[link] = StateDraft(alert.stock, dps, alert.night, jd)
-        return link, [row for row in mine if row.id in ids]
+        return link, mine if len(ids) == len(mine) else [row for row in mine if row.id in ids]
 
     def _left_out(
         self, alert: AlertRecord, rules: ChannelRules, missing: set[int], told: Sequence[Row]
@@ -200,7 +201,7 @@ class Combiner:
         rows = {row.id: row for row in told if row.id in missing}
         for id_ in sorted(missing):
             row = rows.get(id_)
-            if row is None or not self._may_see(rules, row.tag):
+            if row is None or not self._sees[rules.view][row.tag]:
                 reason = "data_rights"
             else:
                 reason = "later" if row.jd > alert.jd else rules.combiner.reason(row.kind)
@@ -238,12 +239,6 @@ class Combiner:
             if rules.combiner.retro:
                 self._earlier(found, alert, rules, code, mine)
 
-    def _may_see(self, rules: ChannelRules, tag: tuple[str, ...]) -> bool:
-        key = (rules.view, tag)
-        if key not in self._covers:
-            self._covers[key] = self.instrument.covers(rules.access, tag)
-        return self._covers[key]
-
     def _tickets(
         self,
         found: Combination,
@@ -268,6 +263,25 @@ class Combiner:
                 draft.members.add(f"{channel}|{alert.night}")
                 if renew and product.of_stock:
                     found.renewed.add(id_)
+
+
+class _Sight(dict[tuple[str, ...], bool]):
+    """Whether points of these tags may be seen, by the data rights of a view."""
+
+    def __init__(self, instrument: Instrument, access: Collection[str]) -> None:
+        super().__init__()
+        self._instrument = instrument
+        self._access = access
+
+    def __missing__(self, tag: tuple[str, ...]) -> bool:
+        self[tag] = found = self._instrument.covers(self._access, tag)
+        return found
+
+
+def _stored(rows: Sequence[Row]) -> Iterator[PointRow]:
+    """Those that are stored: a packet's own points were written for all channels that may see them."""
+    if rows and isinstance(rows[0], PointRow):
+        yield from (row for row in rows if isinstance(row, PointRow))
 
 
 def _in_time(alert: AlertRecord) -> tuple[float, int]:

@@ -18,8 +18,8 @@ from ampel_dagster.model.light_curve import LightCurve
 from ampel_dagster.model.result import T2Result
 from ampel_dagster.model.stock import State, Stock
 from ampel_dagster.model.view import PastState, TransientView
-from ampel_dagster.pipeline.ingest import rare_collection
 from ampel_dagster.pipeline.states import states_of_stock
+from ampel_dagster.pipeline.write_ahead import rare_collection
 from ampel_dagster.storage.ledger import AlertRecord
 from ampel_dagster.storage.store import SurveyStore
 from ampel_dagster.units.base import PointUnit

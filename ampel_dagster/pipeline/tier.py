@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ampel_dagster.pipeline.ingest import Progress, write_ahead
 from ampel_dagster.pipeline.tally import Tally
+from ampel_dagster.pipeline.write_ahead import Passed, Progress, write_overlapping
 from ampel_dagster.storage.figures import Figures
 from ampel_dagster.storage.writes import storage_errors
 
@@ -26,7 +26,8 @@ class TierOutput:
     #: Name of the collection that the tier is about, for people.
     collection: str
     items: Iterable[Any]
-    write: Callable[[Any], Tally]
+    #: Writes an item; may say early that the next may be begun.
+    write: Callable[[Any, Passed], Tally]
     #: What is stored of (channel, night).
     facts: Callable[[str, str], "PartitionFacts"]
     #: Called after each batch, for progress bars.
@@ -37,7 +38,7 @@ class TierOutput:
     def consume(self) -> Tally:
         """Make and write everything with bounded memory; return what it did."""
         with storage_errors(f"writing {self.collection}"):
-            tally = write_ahead(self.items, self.write, self.progress)
+            tally = write_overlapping(self.items, self.write, self.progress)
             if self.finish is not None:
                 self.finish()
         return tally

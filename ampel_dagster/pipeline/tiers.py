@@ -7,12 +7,13 @@ from typing import Any
 from ampel_dagster.instruments.base import Instrument
 from ampel_dagster.model.alert import Packet
 from ampel_dagster.model.run import RunInfo
-from ampel_dagster.pipeline.ingest import CombinationWriter, Progress, SelectionWriter
+from ampel_dagster.pipeline.ingest import CombinationWriter, SelectionWriter
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
 from ampel_dagster.pipeline.t1_combine import Combiner, combine_stored
 from ampel_dagster.pipeline.t1_settle import settle
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
 from ampel_dagster.pipeline.tier import PartitionFacts, TierOutput
+from ampel_dagster.pipeline.write_ahead import Progress
 from ampel_dagster.sources.files import BrokenSourceError
 from ampel_dagster.storage.figures import Figures, alert_figures, result_figures, state_figures
 from ampel_dagster.storage.frames import alert_rows, result_rows, state_rows
@@ -86,6 +87,7 @@ def combine(
     survey, channels = store.survey(name), [r.channel for r in rules]
     sharing = [*rules, *neighbours]
     batches, combiner = store.batches, Combiner(instrument, sharing)
+    writer = CombinationWriter(store, instrument, run)
     # Looked up before any alert is read: what overtook a batch until now is seen anyway.
     waiting = dict.fromkeys(batches.stored(name, channels, nights), 0)
     waiting |= {batch: times for batch, (times, _) in batches.overtaken(waiting).items()}
@@ -103,7 +105,7 @@ def combine(
     return TierOutput(
         collection=f"{name}.t1",
         items=combine_stored(survey, instrument, sharing, alerts),
-        write=CombinationWriter(store, instrument, run).write,
+        write=lambda made, _: writer.write(made),
         facts=lambda channel, night: t1_facts(survey, instrument, channel, night),
         finish=lambda: store.steadily(lambda _: finish()),
     )
@@ -123,7 +125,7 @@ def compute(augmentation: Augmentation, progress: Progress | None = None) -> Tie
     return TierOutput(
         collection=f"{augmentation.instrument.survey}.t2",
         items=augment(augmentation),
-        write=lambda results: augmentation.store.steadily(lambda _: write_results(augmentation, results)),
+        write=lambda results, _: augmentation.store.steadily(lambda _: write_results(augmentation, results)),
         facts=facts,
         progress=progress,
     )
@@ -140,7 +142,7 @@ def in_turn(collection: str, outputs: Sequence[TierOutput], progress: Progress |
     return TierOutput(
         collection=collection,
         items=items(),
-        write=lambda pair: pair[0].write(pair[1]),
+        write=lambda pair, passed: pair[0].write(pair[1], passed),
         facts=lambda _channel, _night: PartitionFacts(Figures()),
         progress=progress,
     )

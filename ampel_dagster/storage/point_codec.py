@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bson import encode
-from bson.raw_bson import RawBSONDocument
 
 from ampel_dagster.model.datapoint import DataPoint
+from ampel_dagster.storage.writes import Encoded
 
-_Shared = tuple[str, tuple[str, ...], tuple[str, ...]]
 try:
     from ampel_dagster.storage import point_rows
 except ImportError:  # there was no C compiler when the project was installed
@@ -37,29 +36,19 @@ class PointEncoder:
 
     def __init__(self, meta: Mapping[str, Any]) -> None:
         self._meta = meta
-        self._meta_bytes = encode({"meta": meta})[4:]  # with the zero that ends the document
-        self._shared: dict[_Shared, bytes] = {}
+        self._writer: point_rows.PointWriter[Encoded] | None = None
+        if point_rows is not None:
+            meta_bytes = encode({"meta": meta})[4:]  # with the zero that ends the document
+            self._writer = point_rows.PointWriter(Encoded, _shared, self._as_dict, meta_bytes)
 
-    def encode(self, new: NewPoint) -> RawBSONDocument:
-        """The document of a new point."""
-        point, stocks, channels, superseded_by = new
-        id_, kind, jd, sensor, tag, rank, body = point
-        if point_rows is None or len(stocks) > 1 or superseded_by:
-            return RawBSONDocument(encode(self.document(new)))
-        key = (kind, channels, tag)
-        shared = self._shared.get(key)
-        if shared is None:
-            fields = {"kind": kind, "channel": sorted(channels), "tag": list(tag)}
-            shared = self._shared[key] = encode(fields)[4:-1] + _BODY
-        # A body that comes from a compiled reader has its bytes at hand.
-        own = getattr(body, "to_bson", None)
-        raw = encode(body) if own is None else own()
-        try:
-            return RawBSONDocument(
-                point_rows.point_document(id_, stocks[0], jd, sensor, rank, shared, raw, self._meta_bytes)
-            )
-        except OverflowError:
-            return RawBSONDocument(encode(self.document(new)))
+    def encode(self, new: Sequence[NewPoint]) -> list[Encoded]:
+        """Documents of new points."""
+        if self._writer is None:
+            return [Encoded(self._as_dict(one)) for one in new]
+        return self._writer.write(new)
+
+    def _as_dict(self, new: NewPoint) -> bytes:
+        return encode(self.document(new))
 
     def document(self, new: NewPoint) -> dict[str, Any]:
         """The same as a dict."""
@@ -80,3 +69,8 @@ class PointEncoder:
             document["tag"].append("SUPERSEDED")
             document["superseded_by"] = list(new.superseded_by)
         return document
+
+
+def _shared(kind: str, channels: Sequence[str], tag: Sequence[str]) -> bytes:
+    """Elements that many points have in common, and with what the body begins."""
+    return encode({"kind": kind, "channel": sorted(channels), "tag": list(tag)})[4:-1] + _BODY

@@ -1,11 +1,13 @@
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-def point_document(
-    id_: int, stock: int, jd: float, sensor: int, rank: int, shared: bytes, body: bytes, meta: bytes
-) -> bytes: ...
+class PointWriter(Generic[T]):
+    def __init__(
+        self, type_: type[T], shared: Callable[..., bytes], otherwise: Callable[[Any], bytes], meta: bytes
+    ) -> None: ...
+    def write(self, new: Sequence[Any]) -> list[T]: ...
 
 class BodyRow(Mapping[str, Any]):
     def __init__(self, raw: bytes) -> None: ...

@@ -13,12 +13,12 @@ The layout is that of https://bsonspec.org/spec.html. Each step is checked again
 import sys
 from collections.abc import Mapping
 
-from bson import decode
+from bson import decode, encode
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t
 from libc.string cimport memchr, memcmp, memcpy
 
 if sys.byteorder != "little":
@@ -153,31 +153,91 @@ cdef unsigned char* _put_int(unsigned char* at, unsigned char type_, bytes name,
     return at + (4 if small else 8)
 
 
-def point_document(int64_t id_, int64_t stock, double jd, int32_t sensor, int32_t rank, bytes shared not None,
-                   bytes body not None, bytes meta not None):
-    """A new point of one stock as a document.
+@cython.final
+cdef class PointWriter:
+    """Puts new points together as documents."""
 
-    `shared`: elements that many points have in common, then type and name of the body; `meta`: elements behind the
-    body, and the zero that ends the document. Raises OverflowError for numbers that are too large.
-    """
-    cdef bint small_id = -(1 << 31) <= id_ < 1 << 31, small_stock = -(1 << 31) <= stock < 1 << 31
-    cdef Py_ssize_t most = 128 + PyBytes_GET_SIZE(shared) + PyBytes_GET_SIZE(body) + PyBytes_GET_SIZE(meta)
-    cdef bytes document = PyBytes_FromStringAndSize(NULL, most)
-    cdef unsigned char* begin = <unsigned char*> PyBytes_AS_STRING(document)
-    cdef unsigned char* at = _put_int(begin + 4, INT32 if small_id else INT64, b"_id\0", id_, small_id)
-    # An array is a document whose names are the numbers of its items; it has its length and a zero more.
-    at = _put_int(at, ARRAY, b"stock\0", 12 if small_stock else 16, True)
-    at = _put_int(at, INT32 if small_stock else INT64, b"0\0", stock, small_stock)
-    at[0] = 0
-    at[1] = DOUBLE
-    at = _put(at + 2, b"jd\0")
-    memcpy(at, &jd, 8)
-    at = _put_int(at + 8, INT32, b"sensor\0", sensor, True)
-    at = _put_int(at, INT32, b"rank\0", rank, True)
-    at = _put(_put(_put(at, shared), body), meta)
-    cdef int32_t size = <int32_t> (at - begin)
-    memcpy(begin, &size, 4)
-    return PyBytes_FromStringAndSize(<const char*> begin, size)
+    cdef object _type
+    cdef object _shared
+    cdef object _otherwise
+    cdef bytes _meta
+    #: Elements that points have in common, by what they stand for.
+    cdef dict _known
+
+    def __init__(self, type_, shared, otherwise, bytes meta not None):
+        """`type_`: documents that have their bytes as `raw`. `meta`: elements behind the body, and the last zero.
+
+        `shared` gives the elements before the body, and its type and name, of (kind, channels, tags); `otherwise` the
+        bytes of a point that is not as most are: of several stocks, or with numbers that are too large.
+        """
+        self._type = type_
+        self._shared = shared
+        self._otherwise = otherwise
+        self._meta = meta
+        self._known = {}
+
+    def write(self, new):
+        """Documents of new points: (point, its stocks, channels, points that supersede it), a point as `DataPoint`."""
+        cdef list documents = []
+        cdef bytes shared = None, elements, tail
+        kind = channels = tag = None
+        for one in new:
+            if not (isinstance(one, tuple) and isinstance(one[0], tuple) and isinstance(one[1], tuple)):
+                raise TypeError("no new point")
+            point, stocks, channels_now, superseded_by = <tuple> one
+            id_, kind_now, jd, sensor, tag_now, rank, body = <tuple> point
+            if not (kind_now is kind and tag_now is tag and channels_now is channels):
+                kind, channels, tag = kind_now, channels_now, tag_now
+                shared = self._elements((kind, channels, tag))
+            elements, tail = shared, self._meta
+            if superseded_by:
+                elements = self._elements((kind, channels, (*tag, "SUPERSEDED")))
+                tail = self._meta[:-1] + encode({"superseded_by": list(superseded_by)})[4:]
+            try:
+                if len(<tuple> stocks) != 1:
+                    raise OverflowError
+                raw = self._document(id_, (<tuple> stocks)[0], jd, sensor, rank, elements, body, tail)
+            except OverflowError:
+                raw = self._otherwise(one)
+            document = object.__new__(self._type)
+            document.raw = raw
+            documents.append(document)
+        return documents
+
+    cdef bytes _elements(self, tuple key):
+        if key not in self._known:
+            self._known[key] = self._shared(*key)
+        return <bytes?> self._known[key]
+
+    cdef bytes _document(self, int64_t id_, int64_t stock, double jd, int32_t sensor, int32_t rank, bytes shared, body,
+                         bytes tail):
+        # A body that comes from a compiled reader has its bytes at hand.
+        own = None if isinstance(body, dict) else getattr(body, "to_bson", None)
+        cdef bytes raw = encode(body) if own is None else own()
+        cdef bint small_id = -(1 << 31) <= id_ < 1 << 31, small_stock = -(1 << 31) <= stock < 1 << 31
+        # Length, id, stock, jd, sensor and rank, each with type and name.
+        cdef Py_ssize_t size = 4 + 5 + (4 if small_id else 8) + 7 + (12 if small_stock else 16) + 12 + 12 + 10
+        size += PyBytes_GET_SIZE(shared) + PyBytes_GET_SIZE(raw) + PyBytes_GET_SIZE(tail)
+        if size > INT32_MAX:
+            raise OverflowError
+        cdef bytes document = PyBytes_FromStringAndSize(NULL, size)
+        cdef unsigned char* begin = <unsigned char*> PyBytes_AS_STRING(document)
+        cdef int32_t length = <int32_t> size
+        memcpy(begin, &length, 4)
+        cdef unsigned char* at = _put_int(begin + 4, INT32 if small_id else INT64, b"_id\0", id_, small_id)
+        # An array is a document whose names are the numbers of its items; it has its length and a zero more.
+        at = _put_int(at, ARRAY, b"stock\0", 12 if small_stock else 16, True)
+        at = _put_int(at, INT32 if small_stock else INT64, b"0\0", stock, small_stock)
+        at[0] = 0
+        at[1] = DOUBLE
+        at = _put(at + 2, b"jd\0")
+        memcpy(at, &jd, 8)
+        at = _put_int(at + 8, INT32, b"sensor\0", sensor, True)
+        at = _put_int(at, INT32, b"rank\0", rank, True)
+        at = _put(_put(_put(at, shared), raw), tail)
+        if at != begin + size:
+            raise AssertionError("a document of another size than was reckoned")
+        return document
 
 
 @cython.final

@@ -18,16 +18,16 @@ _ROW = {
 
 
 class PointRow(NamedTuple):
-    """What is needed of a stored datapoint to decide about states, without its body."""
+    """What is needed of a stored datapoint to decide about states, without its body; begins as a `DataPoint` does."""
 
     id: int
-    stock: tuple[int, ...]
-    channel: tuple[str, ...]
-    tag: tuple[str, ...]
     kind: Kind
     jd: float
     sensor: int
+    tag: tuple[str, ...]
     rank: int
+    stock: tuple[int, ...]
+    channel: tuple[str, ...]
     #: Batch that brought the point.
     batch: int
     #: Points of the same exposure of which it is known that they replace it.
@@ -128,13 +128,13 @@ class Points:
 def _row(d: Document) -> PointRow:
     return PointRow(
         d["_id"],
-        tuple(d["stock"]),
-        tuple(d["channel"]),
-        tuple(d["tag"]),
         d["kind"],
         d["jd"],
         d["sensor"],
+        tuple(d["tag"]),
         d["rank"],
+        tuple(d["stock"]),
+        tuple(d["channel"]),
         d["meta"].get("batch", 0),
         tuple(d.get("superseded_by", ())),
         tuple((int(stock), batch) for stock, batch in d["joined"].items()) if "joined" in d else (),

@@ -26,9 +26,10 @@ from ampel_dagster.model.alert import Packet
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.stream import Stream
 from ampel_dagster.pipeline import tiers
-from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
+from ampel_dagster.pipeline.ingest import SelectionWriter
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
+from ampel_dagster.pipeline.write_ahead import write_ahead, write_overlapping
 from ampel_dagster.storage.store import Store
 from ampel_dagster.testing import Survey
 from ampel_dagster.units.bound import ChannelRules, Product, Request
@@ -79,7 +80,7 @@ def run(store: Store, found: list[Packet], door: str) -> None:
     who = RunInfo("run", 1)
     ingestion = Ingestion(store, ZTF(), stream, rules(), who, with_states=door == "job")
     if door == "job":
-        write_ahead(select(ingestion, found), SelectionWriter(ingestion).write)
+        write_overlapping(select(ingestion, found), SelectionWriter(ingestion).write)
     else:
         tiers.ingest(ingestion, found).consume()
         channels = [rules.channel for rules in ingestion.rules]

@@ -12,8 +12,8 @@ from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.stock import State
-from ampel_dagster.pipeline.ingest import write_ahead
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
+from ampel_dagster.pipeline.write_ahead import write_ahead
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.base import StateUnit, Tied
 from ampel_dagster.units.bound import Limits, Product

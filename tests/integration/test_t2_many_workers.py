@@ -10,8 +10,9 @@ from ampel_dagster.instruments.ztf import ZTF
 from ampel_dagster.model.alert import Packet
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.stream import Stream
-from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
+from ampel_dagster.pipeline.ingest import SelectionWriter
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
+from ampel_dagster.pipeline.write_ahead import write_overlapping
 from ampel_dagster.storage.store import Store
 from ampel_dagster.testing import encode_packet, make_alert
 from ampel_dagster.units.bound import ChannelRules, Request
@@ -39,7 +40,7 @@ def ingest(store: Store) -> None:
     ]
     stream = Stream(survey="ztf", start_date="2017-11-01")  # type: ignore[arg-type]  # pydantic reads dates
     ingestion = Ingestion(store, ZTF(), stream, [rules], RunInfo("ingest", 1))
-    write_ahead(select(ingestion, packets), SelectionWriter(ingestion).write)
+    write_overlapping(select(ingestion, packets), SelectionWriter(ingestion).write)
 
 
 def test_every_ticket_is_computed_whoever_dies(store: Store, mongo_uri: str) -> None:

@@ -19,7 +19,7 @@ from ampel_dagster.model.run import Mode, RunInfo
 from ampel_dagster.model.stock import State
 from ampel_dagster.model.stream import Stream
 from ampel_dagster.model.view import TransientView
-from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
+from ampel_dagster.pipeline.ingest import SelectionWriter
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
 from ampel_dagster.pipeline.t2_augment import Augmentation, augment, write_results
 from ampel_dagster.pipeline.t3_react import react_to_updates
@@ -27,6 +27,7 @@ from ampel_dagster.pipeline.t3_record import Reacted, Reaction
 from ampel_dagster.pipeline.t3_views import load_views
 from ampel_dagster.pipeline.tally import Tally
 from ampel_dagster.pipeline.tiers import combine
+from ampel_dagster.pipeline.write_ahead import write_ahead, write_overlapping
 from ampel_dagster.sources.files import BrokenSourceError, read_file
 from ampel_dagster.storage.store import Store
 from ampel_dagster.storage.tickets import code_now
@@ -131,7 +132,7 @@ class World:
         """T0 and T1 over alerts, which come as one file."""
         ingestion = self.ingestion(rules, run=run, mode=mode)
         found = select(ingestion, self.packets(*alerts, source=source))
-        return write_ahead(found, SelectionWriter(ingestion).write)
+        return write_overlapping(found, SelectionWriter(ingestion).write)
 
     def augmentation(self, *products: Product, run: str = "t2", mode: Mode = "live", **more: Any) -> Augmentation:
         """A T2 run over all tickets of some products."""
@@ -248,7 +249,7 @@ class Lab(World):
         rules = [rules] if isinstance(rules, ChannelRules) else list(rules)
         changed = Stream.model_validate(self.stream.model_dump() | stream)
         ingestion = Ingestion(self.store, self.instrument, changed, rules, RunInfo(run, 1), with_states)
-        return write_ahead(select(ingestion, packets), SelectionWriter(ingestion).write)
+        return write_overlapping(select(ingestion, packets), SelectionWriter(ingestion).write)
 
     def combine(self, rules: Sequence[ChannelRules], nights: Sequence[str], *, run: str = "combine") -> Tally:
         """T1 by itself, over all that these channels accepted in these nights."""

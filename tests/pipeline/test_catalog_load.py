@@ -12,9 +12,10 @@ from astropy.table import Table
 from ampel_dagster.model.errors import UserError
 from ampel_dagster.model.run import utc_now
 from ampel_dagster.pipeline.catalog_load import load_catalog
-from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
+from ampel_dagster.pipeline.ingest import SelectionWriter
 from ampel_dagster.pipeline.t0_ingest import select
 from ampel_dagster.pipeline.t2_try import try_product
+from ampel_dagster.pipeline.write_ahead import write_overlapping
 from ampel_dagster.storage.store import Store
 from ampel_dagster.units.bound import Limits, Product
 from ampel_dagster.units.t2._catalog import Layout
@@ -139,7 +140,7 @@ def test_real_alerts_and_variable_stars(world: Any, real: Any, data: Path, isola
     in_files = Product("stars_of_files", CatalogMatch(catalogs=vsx_and_gcvs(folder)).prepare(folder))
     ingestion = world.ingestion(world.rules("ALL", in_database, in_files))
     packets = real("ztf_public_20180819_mod1000.tar.gz")
-    write_ahead(select(ingestion, packets), SelectionWriter(ingestion).write)
+    write_overlapping(select(ingestion, packets), SelectionWriter(ingestion).write)
     assert world.compute(in_database, in_files).counts["computed"] == 60
     found = world.t2(in_database)
     assert sum(document["result"]["vsx"]["n_matches"] > 0 for document in found) == 21

@@ -8,8 +8,9 @@ import pytest
 
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.pipeline.history import history_nights, late_objects
-from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
+from ampel_dagster.pipeline.ingest import SelectionWriter
 from ampel_dagster.pipeline.t0_ingest import select
+from ampel_dagster.pipeline.write_ahead import write_overlapping
 from ampel_dagster.sources.files import read_file
 from ampel_dagster.testing import make_detection
 from ampel_dagster.units.base import AlertFilter
@@ -52,14 +53,14 @@ def completed(world, rules, packets: Sequence[Packet], nights: Sequence[str] = (
     late = late_objects(world.ztf, [rules], nights)
     ingestion = replace(world.ingestion(rules, run=run, mode="archive"), late=late)
     writer = SelectionWriter(ingestion)
-    tally = write_ahead(select(ingestion, packets), writer.write)
+    tally = write_overlapping(select(ingestion, packets), writer.write)
     writer.finish()
     return tally
 
 
 def ingested(world, rules, packets: Sequence[Packet]):
     ingestion = world.ingestion(rules)
-    return write_ahead(select(ingestion, packets), SelectionWriter(ingestion).write)
+    return write_overlapping(select(ingestion, packets), SelectionWriter(ingestion).write)
 
 
 def states(world) -> dict[int, tuple[float, list[int]]]:

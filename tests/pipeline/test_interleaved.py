@@ -21,9 +21,10 @@ from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.run import RunInfo
 from ampel_dagster.model.stock import State
-from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
+from ampel_dagster.pipeline.ingest import SelectionWriter
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
 from ampel_dagster.pipeline.tiers import combine
+from ampel_dagster.pipeline.write_ahead import write_overlapping
 from ampel_dagster.storage.store import Store
 from ampel_dagster.testing import encode_packet, make_alert, make_detection, make_limit
 from ampel_dagster.units.base import AlertFilter, StateUnit, Tied
@@ -110,7 +111,7 @@ def ingest(
 ) -> None:
     stream = lab.stream.model_copy(update={"batch_size": size})
     ingestion = Ingestion(store, lab.instrument, stream, rules, RunInfo(run, 1), neighbours=beside)
-    write_ahead(select(ingestion, found), SelectionWriter(ingestion).write)
+    write_overlapping(select(ingestion, found), SelectionWriter(ingestion).write)
 
 
 def ingest_apart(
@@ -120,7 +121,7 @@ def ingest_apart(
     stream = lab.stream.model_copy(update={"batch_size": size})
     who = RunInfo(run, 1)
     ingestion = Ingestion(store, lab.instrument, stream, rules, who, with_states=False)
-    write_ahead(select(ingestion, found), SelectionWriter(ingestion).write)
+    write_overlapping(select(ingestion, found), SelectionWriter(ingestion).write)
     ledger = store.survey("ztf").ledger
     nights = sorted(ledger.alert.distinct("night"))
     accepted = ledger.accepted([r.channel for r in rules], nights)

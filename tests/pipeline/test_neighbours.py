@@ -4,9 +4,10 @@ from typing import Any
 
 from ampel_dagster.model.alert import Alert
 from ampel_dagster.model.run import RunInfo
-from ampel_dagster.pipeline.ingest import SelectionWriter, write_ahead
+from ampel_dagster.pipeline.ingest import SelectionWriter
 from ampel_dagster.pipeline.t0_ingest import Ingestion, select
 from ampel_dagster.pipeline.tiers import combine
+from ampel_dagster.pipeline.write_ahead import write_overlapping
 from ampel_dagster.testing import make_alert, make_limit
 from ampel_dagster.units.base import AlertFilter
 
@@ -34,7 +35,7 @@ def alone(world: Any, rules: Any, other: Any, *, apart: bool) -> None:
     ingestion = Ingestion(
         world.store, world.instrument, world.stream, [rules], who, with_states=not apart, neighbours=[other]
     )
-    write_ahead(select(ingestion, packets(world)), SelectionWriter(ingestion).write)
+    write_overlapping(select(ingestion, packets(world)), SelectionWriter(ingestion).write)
     if apart:
         accepted = world.ztf.ledger.accepted([rules.channel], NIGHTS)
         combine(world.store, world.instrument, [rules], who, accepted, NIGHTS, [other]).consume()

@@ -136,7 +136,7 @@ def written(platform, items, write, partitions=("ALL|2018-08-19",), steps=None, 
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def made():
-        output = dg.Output(TierOutput("ztf.made", items, write, facts, **more))
+        output = dg.Output(TierOutput("ztf.made", items, lambda item, _: write(item), facts, **more))
         steps.append("returned")
         return output
 

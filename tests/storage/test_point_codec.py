@@ -39,16 +39,16 @@ def test_bytes_are_those_of_the_driver(id_, stocks, channels, tags, jd, sensor, 
     new = NewPoint(point, tuple(stocks), tuple(channels), newer)
     encoder = PointEncoder(META)
     for _ in range(2):  # the second time with what was kept of the first
-        assert encoder.encode(new).raw == encode(encoder.document(new))
+        assert encoder.encode([new])[0].raw == encode(encoder.document(new))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(point_codec, "point_rows", None)
-        assert encoder.encode(new).raw == encode(encoder.document(new))
+        assert PointEncoder(META).encode([new])[0].raw == encode(encoder.document(new))
 
 
 def test_fields():
     body = {"jd": 2458349.5, "fid": 1}
     point = DataPoint(595147624915010012, "detection", 2458349.5, 12, ("ZTF", "ZTF_PUB"), 1_000_300, body)
-    found = decode(PointEncoder(META).encode(NewPoint(point, (66098801520,), ("B", "A"))).raw)
+    found = decode(PointEncoder(META).encode([NewPoint(point, (66098801520,), ("B", "A"))])[0].raw)
     assert found.pop("meta")["run"] == "r"
     assert found == {
         "_id": 595147624915010012,

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from bson import encode
-from bson.raw_bson import RawBSONDocument
 from pymongo import UpdateOne
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
@@ -15,6 +14,7 @@ from ampel_dagster.model.errors import StorageError
 from ampel_dagster.storage.collections import DocumentCollection
 from ampel_dagster.storage.store import Store
 from ampel_dagster.storage.writes import (
+    Encoded,
     add_to_sets,
     existing_ids,
     insert_ahead,
@@ -38,7 +38,7 @@ def content(collection: DocumentCollection) -> dict[Any, Any]:
 
 
 def encoded_ahead(collection: DocumentCollection, documents: Sequence[dict[str, Any]]) -> set[Any]:
-    return insert_ahead(collection, documents, lambda document: RawBSONDocument(encode(document)))
+    return insert_ahead(collection, documents, lambda chunk: [Encoded(encode(document)) for document in chunk])
 
 
 Insert = Callable[[DocumentCollection, Sequence[dict[str, Any]]], set[Any]]
@@ -72,6 +72,20 @@ def test_large_documents_are_written_together(collection: DocumentCollection, in
     assert insert(collection, documents) == {0, 1, 2}
     found = collection.aggregate([{"$project": {"size": {"$bsonSize": "$$ROOT"}}}, {"$match": {"size": {"$gt": 6e6}}}])
     assert len(list(found)) == 3
+
+
+def test_what_goes_over_the_wire_can_be_logged(
+    collection: DocumentCollection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The driver writes documents into its log where somebody asks for all of it."""
+    document = {"_id": 1, "name": "ZTF18abxhyqv", "tag": ["ZTF"]}
+    encoded = Encoded(encode(document))
+    assert (dict(encoded), dict(encoded.items()), len(encoded)) == (document, document, 3)
+    assert repr(encoded) == repr(document)
+    with caplog.at_level("DEBUG", "pymongo.command"):
+        encoded_ahead(collection, [document])
+    assert any("ZTF18abxhyqv" in record.getMessage() for record in caplog.records)
+    assert content(collection) == {1: {"name": "ZTF18abxhyqv", "tag": ["ZTF"]}}
 
 
 def test_refusal_for_another_reason_is_an_error(store: Store) -> None:
