@@ -228,10 +228,15 @@ def test_failure_keeps_the_result_and_success_forgets_the_failure(tickets: Ticke
     assert "error" not in result(store)
 
 
-def test_of_two_outcomes_that_of_the_later_claim_stays(tickets: Tickets, store: Store) -> None:
+def test_of_two_outcomes_that_of_the_later_claim_stays(
+    tickets: Tickets, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whichever comes first; and who was thought dead takes no ticket away."""
     put(tickets, 1, 2)
-    late = claim(tickets, lease_s=-1)
+    with monkeypatch.context() as a_minute_ago:
+        past = utc_now() - timedelta(minutes=1)
+        a_minute_ago.setattr("ampel_dagster.storage.tickets.utc_now", lambda: past)
+        late = claim(tickets, lease_s=30)
     now = [ticket for _ in range(2) for ticket in claim(tickets, size=1)]
     finish(tickets, *(outcome(ticket, result={"by": "late"}) for ticket in late))
     assert sorted(tickets.by_id([1, 2])) == [1, 2]
