@@ -10,7 +10,7 @@ help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 # What is compiled is made anew with them.
-$(VENV)/.installed: pyproject.toml $(wildcard ampel_dagster/*/*.pyx) $(wildcard ampel_dagster/*/*.pxi)
+$(VENV)/.installed: pyproject.toml $(wildcard ampel_dagster/*/*.px[di] ampel_dagster/*/*.pyx)
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,plot]'

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ampel_dagster.instruments import avro_container, base, ztf
+from ampel_dagster.instruments import avro_container, ztf
 from ampel_dagster.storage import point_codec, point_replies
 
 
@@ -15,7 +15,6 @@ def test_with_a_compiler_all_is_compiled() -> None:
     if shutil.which("cc") is None or not header.is_file():
         pytest.skip("there is no C compiler here, or no header of Python's")
     assert avro_container.compiled()
-    assert base.avro_rows is not None
     assert ztf.ztf_points is not None
     assert point_codec.point_rows is not None
     assert point_replies.point_rows is not None

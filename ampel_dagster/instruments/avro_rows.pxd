@@ -44,5 +44,4 @@ cdef class Row:
     cdef int _take(self, _Plan plan, bytes data) except -1
     cdef Row _part(self, _Plan plan, dict others)
     cdef object _field(self, Py_ssize_t number)
-    cdef tuple _pick(self, _Plan part)
     cdef unsigned char* _write(self, unsigned char* out) except NULL

@@ -1,10 +1,9 @@
-from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Collection, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
 class Unsupported(ValueError): ...  # noqa: N818  # no failure: the caller has another way
 
 def compile_reader(schema: Any, named: Mapping[str, Any]) -> Callable[[bytes, int], tuple[Any, int]]: ...
-def picked_each(bodies: Iterable[Mapping[str, Any]], names: tuple[str, ...]) -> list[tuple[Any, ...]]: ...
 
 class Row(Mapping[str, Any]):
     def changed(self, without: Collection[str], **others: str | int) -> Row: ...

@@ -216,10 +216,7 @@ cdef class Row:
 
     def pick(self, tuple names not None):
         """Several fields at once, in the order of `names`; None for what it does not have."""
-        return self._pick(self._plan.part(names))
-
-    cdef tuple _pick(self, _Plan part):
-        """The fields of a plan that was made from this row's."""
+        cdef _Plan part = self._plan.part(names)
         cdef Py_ssize_t i
         cdef tuple found = PyTuple_New(part.n)
         for i in range(part.n):
@@ -318,22 +315,6 @@ cdef class Row:
             else:
                 out = _write_long(self._changes[i], type_, out)
         return out
-
-
-def picked_each(bodies, tuple names not None):
-    """Several fields of each of many mappings, in the order of `names`; None for what one does not have."""
-    cdef _Plan plan = None, part = None
-    cdef Row row
-    cdef list found = []
-    for body in bodies:
-        if type(body) is not Row:
-            found.append(tuple([body.get(name) for name in names]))
-            continue
-        row = <Row> body
-        if row._plan is not plan:
-            plan, part = row._plan, row._plan.part(names)
-        found.append(row._pick(part))
-    return found
 
 
 Mapping.register(Row)

@@ -14,11 +14,6 @@ from ampel_dagster.model.datapoint import DataPoint
 from ampel_dagster.model.errors import AlertFormatError
 from ampel_dagster.model.light_curve import LightCurve
 
-try:
-    from ampel_dagster.instruments import avro_rows
-except ImportError:  # there was no C compiler when the project was installed
-    avro_rows = None  # type: ignore[assignment]
-
 T = TypeVar("T")
 
 
@@ -109,13 +104,6 @@ def picked(body: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Any, ...]:
         return tuple(map(body.get, names))
     found: tuple[Any, ...] = pick(names)
     return found
-
-
-def picked_each(bodies: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    """The same of each of many bodies."""
-    if avro_rows is None:
-        return [tuple(map(body.get, names)) for body in bodies]
-    return avro_rows.picked_each(bodies, names)
 
 
 def as_float(body: Mapping[str, Any], key: str) -> float:

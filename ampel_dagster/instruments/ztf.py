@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 from ampel_dagster.instruments.avro_container import ContainerReader, Record
-from ampel_dagster.instruments.base import Instrument, as_float, changed, each, kept, picked, picked_each
+from ampel_dagster.instruments.base import Instrument, as_float, changed, each, kept, picked
 from ampel_dagster.instruments.ztf_photometry import BANDS, photometry
 from ampel_dagster.model.alert import Alert, Packet
 from ampel_dagster.model.datapoint import DataPoint
@@ -191,8 +191,8 @@ def _read_bodies(bodies: Sequence[Mapping[str, Any]], rank: int, candid: int | N
     the same for rows: who changes one changes both.
     """
     found = []
-    for body, fields in zip(bodies, picked_each(bodies, _READ), strict=True):
-        id_, jd, rcid, pid, fid, program, file, limit = fields
+    for body in bodies:
+        id_, jd, rcid, pid, fid, program, file, limit = picked(body, _READ)
         # Packets of the first versions do not say the read-out channel, but their processing id does.
         sensor = int(pid) % 10000 // 100 if rcid is None else rcid
         if candid is not None or id_ is not None:

@@ -2,7 +2,7 @@
 
 A packet brings some twenty-five datapoints, and of each document only ids, time and body are its own: rights, channels,
 and who wrote it are the same for a whole batch. Those parts are encoded once, and put together with the point's own by
-compiled code: 1.9 us a point in place of 6.6 us for the document as a dict, which is what is done where there is none.
+compiled code: 1.2 us a point in place of 6.6 us for the document as a dict, which is what is done where there is none.
 """
 
 from collections.abc import Mapping, Sequence

@@ -54,14 +54,18 @@ def test_all_before_are_waited_for(under_way: UnderWay) -> None:
 
 
 def test_a_batch_that_fails_keeps_nobody_waiting(under_way: UnderWay) -> None:
-    with ExitStack() as later:
-        second: Place | None = None
-        with pytest.raises(OSError, match="disk full"), under_way.place({1}, {10}):  # noqa: PT012
-            second = later.enter_context(under_way.place({1}, {10}))
-            assert not second.is_free
+    seconds: list[Place] = []
+
+    def fail(later: ExitStack) -> None:
+        with under_way.place({1}, {10}):
+            seconds.append(later.enter_context(under_way.place({1}, {10})))
+            assert not seconds[0].is_free
             raise OSError("disk full")
-        assert second is not None
-        second.wait()
+
+    with ExitStack() as later:
+        with pytest.raises(OSError, match="disk full"):
+            fail(later)
+        seconds[0].wait()
 
 
 def test_who_waits_is_woken(under_way: UnderWay) -> None:

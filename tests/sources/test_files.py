@@ -7,6 +7,7 @@ import tarfile
 import threading
 import tracemalloc
 from collections import deque
+from collections.abc import Generator
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -227,7 +228,8 @@ class TestUnpackedAhead:
         before = set(threading.enumerate())
         packets = read_file(path)
         next(packets)
-        packets.close()  # type: ignore[attr-defined]  # it is a generator
+        assert isinstance(packets, Generator)
+        packets.close()
         assert set(threading.enumerate()) <= before
 
 

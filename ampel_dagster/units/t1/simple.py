@@ -24,8 +24,8 @@ class SimpleCombiner(T1Combiner):
     def combine(self, points: Sequence[tuple[int, Kind, float, int]]) -> Iterable[int]:
         """Ids of the state's datapoints."""
         if not (self.upper_limits and self.forced):
-            left_out = {"upper_limit": self.upper_limits, "forced": self.forced}
-            points = [point for point in points if left_out.get(point[1], True)]
+            wanted = {"upper_limit": self.upper_limits, "forced": self.forced}
+            points = [point for point in points if wanted.get(point[1], True)]
         if len({jd for _, _, jd, _ in points}) == len(points):
             return [id_ for id_, _, _, _ in points]  # nearly always
         # In the order of ids, so that the largest stays.
